@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Fault injection: every allocation and system call that may fail asks here
+ * first, so that tests can make it fail.
+ *
+ * Usage: if (base_fault("arena_create")) return -ENOMEM;
+ *
+ * Caveats: in builds with SPW_ASSERT_LEVEL below 2 it is a constant false.
+ * Thread-safe, allocation-free.
+ */
+#ifndef BASE_FAULT_H
+#define BASE_FAULT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+
+#if SPW_ASSERT_LEVEL >= 2
+bool base_fault(const char *site);
+#else
+#define base_fault(site) false
+#endif
+
+/*
+ * Makes the calls at `site` (NULL: any) fail with a chance of 1 in `one_in`
+ * from the given seed; 0 switches it off. Returns the seed.
+ */
+uint64_t fault_set(const char *site, unsigned one_in, uint64_t seed);
+uint64_t fault_count(void); /* how many were made to fail */
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reading what the kernel says, without allocating.
+ *
+ * Called by pressure/ and cli/; calls open(2), pread(2), close(2). No lock.
+ * pread and never read: should the program close our descriptor and reuse its
+ * number in between, a socket or pipe loses nothing.
+ */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+
+int
+file_path(char *buffer, size_t bytes, const char *root, const char *path)
+{
+	int n = snprintf(buffer, bytes, "%s%s", root, path);
+
+	return n < 0 || (size_t)n >= bytes ? -ENAMETOOLONG : 0;
+}
+
+int
+file_open(const char *path)
+{
+	int saved = errno;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int error = fd < 0 ? -errno : fd;
+
+	errno = saved;
+	return error;
+}
+
+ssize_t
+file_pread(int fd, char *buffer, size_t bytes)
+{
+	size_t have = 0;
+	int saved = errno;
+	ssize_t n;
+
+	do {
+		n = pread(fd, buffer + have, bytes - have, (off_t)have);
+		if (n > 0)
+			have += (size_t)n;
+	} while ((n > 0 && have < bytes) || (n < 0 && errno == EINTR));
+	if (n < 0)
+		n = -errno;
+	else if (have == bytes)
+		n = -EFBIG;
+	else
+		n = (ssize_t)have;
+	buffer[have < bytes ? have : bytes - 1] = '\0';
+	errno = saved;
+	return n;
+}
+
+ssize_t
+file_read(const char *path, char *buffer, size_t bytes)
+{
+	int fd = file_open(path);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = file_pread(fd, buffer, bytes);
+	close(fd);
+	return n;
+}
+
+int
+file_write(const char *path, const char *text, size_t length)
+{
+	int saved = errno;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int error = 0;
+	ssize_t n;
+
+	if (fd < 0) {
+		error = -errno;
+	} else {
+		n = write(fd, text, length);
+		if (n < 0)
+			error = -errno;
+		else if ((size_t)n != length)
+			error = -EIO;
+		close(fd);
+	}
+	errno = saved;
+	return error;
+}
+
+int
+file_field(const char *text, const char *key, uint64_t *number)
+{
+	size_t length = strlen(key);
+	const char *at = text;
+
+	while (at) {
+		if (strncmp(at, key, length) == 0 &&
+		    (at[length] == ' ' || at[length] == '\t')) {
+			const char *digits = at + length;
+			digits += strspn(digits, " \t");
+			return units_parse_number(
+				digits, strspn(digits, "0123456789"), number);
+		}
+		at = strchr(at, '\n');
+		if (at)
+			at++;
+	}
+	return -ENOENT;
+}

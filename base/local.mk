@@ -1,0 +1,12 @@
+# base: assertions, lock ranks, log, clock, settings, fault injection.
+core_sources += \
+	%D%/assert.c %D%/assert.h \
+	%D%/clock.h \
+	%D%/fault.c %D%/fault.h \
+	%D%/file.c %D%/file.h \
+	%D%/futex.h \
+	%D%/lock.c %D%/lock.h \
+	%D%/log.c %D%/log.h \
+	%D%/rcu.c %D%/rcu.h \
+	%D%/settings.c %D%/settings.h \
+	%D%/units.c %D%/units.h

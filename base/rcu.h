@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The one place that includes liburcu: flavour bp, no registration.
+ *
+ * Usage: rcu_read_lock() ... rcu_read_unlock(); rcu_synchronize() on
+ * spillway's own threads.
+ *
+ * Caveats:
+ *  - threads: no application thread ever waits for a grace period
+ *    (rcu_synchronize asserts it): a thread that a collector has registered
+ *    would deadlock the process in synchronize_rcu(), which blocks signals.
+ *  - fork: rcu_fork_*() around fork(2), before jemalloc's own handlers.
+ *  - a first read-side section in a thread registers it, which may calloc
+ *    once the process has 32 thread-specific keys: never begin one in a hook.
+ */
+#ifndef BASE_RCU_H
+#define BASE_RCU_H
+
+#include <stdbool.h>
+
+#define _LGPL_SOURCE
+#include <urcu-bp.h>
+#include <urcu/rculist.h>
+
+#include "base/assert.h"
+
+/* Set on spillway's own threads, which alone may wait for a grace period. */
+extern __thread bool rcu_thread_is_ours;
+
+/* Whether the calling thread is inside a read-side section. */
+static inline bool
+rcu_is_reading(void)
+{
+	return rcu_read_ongoing();
+}
+
+static inline void
+rcu_synchronize(void)
+{
+	base_assert(rcu_thread_is_ours);
+	base_assert(!rcu_is_reading());
+	synchronize_rcu();
+}
+
+static inline void
+rcu_fork_prepare(void)
+{
+	urcu_bp_before_fork();
+}
+
+static inline void
+rcu_fork_parent(void)
+{
+	urcu_bp_after_fork_parent();
+}
+
+static inline void
+rcu_fork_child(void)
+{
+	urcu_bp_after_fork_child();
+}
+
+#endif
