@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The core: when spillway's threads start, how a fork goes, and the numbers
+ * that every part adds to.
+ *
+ * Usage: core_start() from whatever needs threads; core_heap_set() by alloc/.
+ *
+ * Caveats: core_start() is idempotent, cheap when started, must not be called
+ * from hooks or with locks held. In a forked child nothing runs until it is
+ * called again (or the child's heap grows).
+ */
+#ifndef PRESSURE_CORE_H
+#define PRESSURE_CORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <spillway/spillway.h>
+
+/*
+ * Starts monitor and reclaimer if they do not run. 0, -ENOTSUP (off, or
+ * another spillway in the process works), -EAGAIN (no thread could be had).
+ * Under threads:never: 0, and sensing happens in the gate.
+ */
+int core_start(void);
+
+/* True while monitor and reclaimer run in this very process. */
+bool core_running(void);
+
+/* The program is about to install a seccomp filter: no thread of ours may
+ * make a system call afterwards. */
+void core_sandboxed(void);
+
+/* What alloc/ knows about this process's heap; all members may be read from
+ * any thread, allocate nothing, take no lock. */
+struct core_heap {
+	uint64_t (*mapped_bytes)(void);
+	uint64_t (*committed_bytes)(void);
+	uint64_t (*active_bytes)(void);
+	const char *name;		/* "jemalloc 5.3.0", "glibc" */
+};
+void core_heap_set(const struct core_heap *heap);
+const struct core_heap *core_heap(void);
+
+/* Counters behind spw_stats(); relaxed. */
+struct core_counters {
+	_Atomic uint64_t reclaimed_bytes, returned_bytes;
+	_Atomic uint64_t passes, passes_futile, events;
+	_Atomic uint64_t gate_waits, gate_wait_ns, gate_wait_ns_max;
+	_Atomic uint64_t response_ns_max, quarantined, wakeups;
+};
+extern struct core_counters core_counters;
+
+static inline void
+core_count(_Atomic uint64_t *counter, uint64_t by)
+{
+	atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+static inline void
+core_count_max(_Atomic uint64_t *counter, uint64_t value)
+{
+	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+
+	while (old < value &&
+	       !atomic_compare_exchange_weak_explicit(counter, &old, value,
+						      memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
+#endif

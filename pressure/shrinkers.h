@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The registry of shrinkers, as the reclaim engine and the control socket see
+ * it. (The public face is spillway/shrinker.h.)
+ *
+ * Usage: shrinkers_collect() takes references for one pass, shrinkers_enter()
+ * and _leave() bracket one call, shrinkers_release() ends the pass.
+ *
+ * Caveats: traversed under RCU; registering never waits for a pass.
+ * shrinkers_collect() and _describe() allocate nothing.
+ */
+#ifndef PRESSURE_SHRINKERS_H
+#define PRESSURE_SHRINKERS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <spillway/shrinker.h>
+
+#include "base/rcu.h"
+#include "base/settings.h"
+
+/* How many shrinkers one pass may ask; more wait for the next pass. */
+#define SHRINKERS_PASS_MAX 128
+
+enum shrinker_state {
+	SHRINKER_IDLE,
+	SHRINKER_RUNNING,	/* a callback is running */
+	SHRINKER_DEAD,		/* unregistered */
+	SHRINKER_DYING,		/* unregistered from inside its callback */
+};
+
+struct spw_shrinker {
+	struct cds_list_head node;	/* in the registry; RCU */
+	struct spw_shrinker *next_retired;
+	_Atomic uint32_t state;		/* enum shrinker_state; a futex */
+	_Atomic uint32_t references;	/* passes that hold it, and its owner */
+	_Atomic bool quarantined;
+	enum spw_tier tier;
+	size_t (*count)(const struct spw_shrink *, void *);
+	size_t (*shrink)(const struct spw_shrink *, void *);
+	void *context;
+	bool exact;	/* ours: its word needs no check by usage */
+	/* Written by the thread that runs the pass alone. */
+	_Atomic uint64_t yield_bytes_per_ms;	/* measured, EWMA */
+	_Atomic uint64_t reclaimed_bytes;
+	_Atomic uint64_t claimed_bytes;		/* what it said */
+	_Atomic uint64_t calls;
+	_Atomic uint64_t ns_max;
+	_Atomic uint64_t later_until_ns;	/* SPW_SHRINK_LATER pending */
+	_Atomic uint64_t hold_until_ns;		/* gave nothing: not before */
+	_Atomic uint32_t futile;		/* in a row */
+	char name[SETTINGS_NAME_BYTES];
+};
+
+/* The engine's own: no allocation, static storage, never unregistered. */
+void shrinkers_add_own(struct spw_shrinker *shrinker);
+
+/* References to the live ones of tier <= tier_max: how many. */
+unsigned shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
+			   enum spw_tier tier_max);
+void shrinkers_release(struct spw_shrinker **array, unsigned count);
+
+/* False when it was unregistered or is running: skip it. */
+bool shrinkers_enter(struct spw_shrinker *shrinker);
+void shrinkers_leave(struct spw_shrinker *shrinker);
+
+/* Frees what was unregistered; waits for a grace period if there is any. */
+void shrinkers_retire(void);
+
+/* Number of live shrinkers that are not the engine's own. */
+unsigned shrinkers_count(void);
+
+struct shrinkers_line {
+	char name[SETTINGS_NAME_BYTES];
+	enum spw_tier tier;
+	bool quarantined;
+	uint64_t reclaimed_bytes, calls, ns_max, yield_bytes_per_ms;
+};
+unsigned shrinkers_describe(struct shrinkers_line *lines, unsigned lines_max);
+
+#endif
