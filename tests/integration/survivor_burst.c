@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * survivor burst: a heap that is filled in 1 KB blocks, freed, and idle for a
+ * second; then the program grows by mmap, which no malloc sees.
+ * survivor idle: the same heap, freed, and then nothing: for every line on its
+ * standard input it says how it is, until that ends.
+ *
+ * The array of pointers is mapped, not malloc'd: it is no part of the burst.
+ * Blocks that stay (--keep) carry their number and are checked at the end: a
+ * purge that takes a page in use is a failed run, not a survived one.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/survivor.h"
+
+#define BLOCK_BYTES 1024
+#define STEP_BYTES (4 * (size_t)MIB)
+
+static void
+fill_and_free(char **blocks, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		blocks[i] = malloc(BLOCK_BYTES);
+		if (!blocks[i])
+			survivor_die("malloc");
+		memset(blocks[i], 'x', BLOCK_BYTES);
+		memcpy(blocks[i], &i, sizeof(i));
+	}
+	survivor_say("rss_full_mib=%.1f\n",
+		     (double)survivor_rss_bytes() / MIB);
+	for (size_t i = 0; i < count; i++)
+		if (!options.keep || i % options.keep)
+			free(blocks[i]);
+}
+
+static void
+check_kept(char **blocks, size_t count)
+{
+	if (!options.keep)
+		return;
+	for (size_t i = 0; i < count; i += options.keep) {
+		size_t number;
+
+		memcpy(&number, blocks[i], sizeof(number));
+		if (number != i || blocks[i][BLOCK_BYTES - 1] != 'x')
+			survivor_die("a block that was kept has changed");
+		free(blocks[i]);
+	}
+}
+
+int
+survivor_burst(void)
+{
+	size_t count = options.heap_mib * MIB / BLOCK_BYTES;
+	char **blocks = survivor_map(count * sizeof(*blocks));
+	size_t steps = options.map_mib * MIB / STEP_BYTES;
+	uint64_t longest_ns = 0;
+
+	fill_and_free(blocks, count);
+	survivor_sleep_ns(1000000000);
+	survivor_say("rss_start_mib=%.1f\n",
+		     (double)survivor_rss_bytes() / MIB);
+	for (size_t i = 0; i < steps; i++) {
+		uint64_t start_ns = survivor_now_ns();
+		uint64_t step_ns;
+
+		survivor_touch(survivor_map(STEP_BYTES), STEP_BYTES);
+		step_ns = survivor_now_ns() - start_ns;
+		if (step_ns > longest_ns)
+			longest_ns = step_ns;
+		survivor_sleep_ns(5000000);
+	}
+	check_kept(blocks, count);
+	survivor_say("stall_max_ms=%.3f\nrss_end_mib=%.1f\n",
+		     (double)longest_ns / 1e6,
+		     (double)survivor_rss_bytes() / MIB);
+	survivor_say_stats(
+		(int (*)(struct spw_stats *))dlsym(RTLD_DEFAULT, "spw_stats"));
+	survivor_say("survived=1\n");
+	return 0;
+}
+
+int
+survivor_idle(void)
+{
+	size_t count = options.heap_mib * MIB / BLOCK_BYTES;
+	char **blocks = survivor_map(count * sizeof(*blocks));
+	int (*stats_get)(struct spw_stats *) =
+		(int (*)(struct spw_stats *))dlsym(RTLD_DEFAULT, "spw_stats");
+	char c;
+
+	fill_and_free(blocks, count);
+	do {
+		survivor_say("rss_mib=%.1f\n",
+			     (double)survivor_rss_bytes() / MIB);
+		survivor_say_stats(stats_get);
+		survivor_say("said=1\n");
+	} while (read(0, &c, 1) == 1);
+	check_kept(blocks, count);
+	survivor_say("survived=1\n");
+	return 0;
+}
