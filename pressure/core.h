@@ -38,10 +38,24 @@ struct core_heap {
 	uint64_t (*mapped_bytes)(void);
 	uint64_t (*committed_bytes)(void);
 	uint64_t (*active_bytes)(void);
+	/* Gives back what this thread caches; NULL: nothing. */
+	void (*flush_thread)(void);
+	/* Around fork(2), inside spillway's own handlers; NULL: nothing. */
+	void (*fork_prepare)(void);
+	void (*fork_parent)(void);
+	void (*fork_child)(void);
+	/* Leave the heap to its own devices (off, sandboxed). */
+	void (*let_go)(void);
 	const char *name;		/* "jemalloc 5.3.0", "glibc" */
 };
 void core_heap_set(const struct core_heap *heap);
 const struct core_heap *core_heap(void);
+
+/*
+ * Starts a detached thread with all signals blocked and a small stack, in the
+ * caller's descriptor table. 0 or -errno.
+ */
+int core_spawn(void *(*body)(void *), void *argument);
 
 /* Counters behind spw_stats(); relaxed. */
 struct core_counters {

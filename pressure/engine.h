@@ -39,8 +39,37 @@ void engine_cancel(int ticket);
 /* From the monitor: this much, at this level (0 bytes: nothing to do). */
 void engine_want(enum spw_level level, uint64_t deficit_bytes);
 
-/* The reclaimer thread's body, and what the watchdog asks. */
+/* The reclaimer thread's body; the argument is its generation. */
 void *engine_thread(void *generation);
-bool engine_is_ours(void);	/* on a thread of spillway's */
+
+/*
+ * From the monitor: looks for a shrinker that hangs, and has the standby
+ * thread take over.
+ */
+void engine_watch(void);
+
+/* Something to tell to subscribers: wakes the reclaimer. */
+void engine_notify(void);
+
+/* True while a pass or a request is under way. */
+bool engine_busy(void);
+
+/* On a thread of spillway's, or in a callback of a shrinker. */
+bool engine_is_ours(void);
+
+/* Dirty bytes of our heap, and what the shrinkers last said. */
+uint64_t engine_reclaimable_bytes(void);
+
+/* Passes in a row that gave nothing. */
+uint32_t engine_futile_passes(void);
+
+/* threads:never: purges what is free, in the calling thread. */
+void engine_purge_inline(void);
+
+/* Parks the reclaimer for good (a sandbox comes). */
+void engine_stop(void);
+
+/* In the child of a fork: no pass is running. */
+void engine_fork_child(void);
 
 #endif

@@ -49,8 +49,10 @@ struct spw_shrinker {
 	_Atomic uint64_t calls;
 	_Atomic uint64_t ns_max;
 	_Atomic uint64_t later_until_ns;	/* SPW_SHRINK_LATER pending */
+	uint64_t later_resident_bytes;		/* of the process, back then */
 	_Atomic uint64_t hold_until_ns;		/* gave nothing: not before */
 	_Atomic uint32_t futile;		/* in a row */
+	_Atomic uint32_t hung;			/* times it did not return */
 	char name[SETTINGS_NAME_BYTES];
 };
 
@@ -71,6 +73,9 @@ void shrinkers_retire(void);
 
 /* Number of live shrinkers that are not the engine's own. */
 unsigned shrinkers_count(void);
+
+/* In the child of a fork: no call is running. */
+void shrinkers_fork_child(void);
 
 struct shrinkers_line {
 	char name[SETTINGS_NAME_BYTES];

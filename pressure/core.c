@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Starting, forking, stopping; and the numbers.
+ *
+ * core_start() is called by the gate when the heap has outgrown start: and by
+ * every public function that needs threads. It starts the monitor first, then
+ * the reclaimer, both with signals blocked and small stacks.
+ *
+ * fork: the order of the prepare handlers is purge and tcache owners (by the
+ * heap), then every ranked lock, then liburcu; jemalloc's own handlers, older
+ * than ours, run after them, as POSIX runs prepare handlers last-in
+ * first-out. In the child nothing runs: state STOPPED, to be started anew by
+ * the next growth.
+ *
+ * `state` moves STOPPED -> STARTING -> RUNNING under start_lock; readers look
+ * at it without.
+ */
+#include "pressure/core.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/rcu.h"
+#include "base/settings.h"
+#include "pressure/engine.h"
+#include "pressure/gate.h"
+#include "pressure/monitor.h"
+#include "pressure/shrinkers.h"
+#include "pressure/subscribers.h"
+
+/* Enough for a shrinker's callback of the program. */
+#define STACK_BYTES (256ul << 10)
+
+enum core_state { STOPPED, STARTING, RUNNING, NEVER };
+
+struct core_counters core_counters;
+
+static struct base_lock start_lock = BASE_LOCK(BASE_RANK_START);
+static _Atomic int state = STOPPED;
+static _Atomic bool loaded, sandboxed, handlers_there;
+static _Atomic(const struct core_heap *) heap;
+static pid_t started_in; /* Guarded by start_lock. */
+
+void
+core_heap_set(const struct core_heap *new_heap)
+{
+	atomic_store(&heap, new_heap);
+}
+
+const struct core_heap *
+core_heap(void)
+{
+	return atomic_load_explicit(&heap, memory_order_relaxed);
+}
+
+static void
+fork_prepare(void)
+{
+	const struct core_heap *h = core_heap();
+
+	gate_fork(true);
+	if (h && h->fork_prepare)
+		h->fork_prepare();
+	lock_fork_prepare();
+	rcu_fork_prepare();
+}
+
+static void
+fork_parent(void)
+{
+	const struct core_heap *h = core_heap();
+
+	rcu_fork_parent();
+	lock_fork_parent();
+	if (h && h->fork_parent)
+		h->fork_parent();
+	gate_fork(false);
+}
+
+static void
+fork_child(void)
+{
+	const struct core_heap *h = core_heap();
+
+	rcu_fork_child();
+	lock_fork_child();
+	if (h && h->fork_child)
+		h->fork_child();
+	rcu_thread_is_ours = false;
+	if (atomic_load(&state) != NEVER)
+		atomic_store(&state, STOPPED);
+	monitor_fork_child();
+	engine_fork_child();
+	shrinkers_fork_child();
+	subscribers_fork_child();
+	gate_reset();
+	memset(&core_counters, 0, sizeof core_counters);
+}
+
+int
+core_spawn(void *(*body)(void *), void *argument)
+{
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	if (pthread_attr_init(&attributes) != 0)
+		return -ENOMEM;
+	pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&thread, &attributes, body, argument);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	return -error;
+}
+
+static void
+load_settings(void)
+{
+	if (!atomic_exchange(&loaded, true))
+		settings_load();
+}
+
+/* With start_lock held: threads, or the reason why not. */
+static int
+start_locked(void)
+{
+	int error = 0;
+
+	base_assert_held(&start_lock);
+	/* A vfork child has our memory but is not us. */
+	if (started_in && started_in != getpid() && !handlers_there)
+		return -EAGAIN;
+	atomic_store(&state, STARTING);
+	started_in = getpid();
+	if (!atomic_exchange(&handlers_there, true)) {
+		lock_fork_add(&start_lock);
+		if (pthread_atfork(fork_prepare, fork_parent, fork_child) != 0)
+			atomic_store(&handlers_there, false);
+	}
+	settings_started_set();
+	/* Registers this thread with liburcu while nothing is short. */
+	rcu_read_lock();
+	rcu_read_unlock();
+	if (settings()->threads == SETTINGS_THREADS_AUTO) {
+		error = core_spawn(monitor_thread, NULL);
+		if (!error)
+			error = core_spawn(engine_thread, NULL);
+	}
+	if (error) {
+		log_write(SPW_LOG_ERROR, "cannot start a thread: %s",
+			  strerror(-error));
+		atomic_store(&state, STOPPED);
+		return -EAGAIN;
+	}
+	atomic_store(&state, RUNNING);
+	return 0;
+}
+
+int
+core_start(void)
+{
+	int now = atomic_load_explicit(&state, memory_order_acquire);
+	int error = 0;
+
+	if (now == RUNNING || now == STARTING)
+		return 0;
+	if (now == NEVER)
+		return -ENOTSUP;
+	load_settings();
+	if (settings()->off) {
+		atomic_store(&state, NEVER);
+		gate_off();
+		return -ENOTSUP;
+	}
+	if (atomic_load(&sandboxed))
+		return -EAGAIN;
+	base_lock(&start_lock);
+	if (atomic_load(&state) == STOPPED)
+		error = start_locked();
+	base_unlock(&start_lock);
+	return error;
+}
+
+bool
+core_running(void)
+{
+	return atomic_load_explicit(&state, memory_order_acquire) == RUNNING;
+}
+
+void
+core_sandboxed(void)
+{
+	const struct core_heap *h = core_heap();
+
+	if (atomic_exchange(&sandboxed, true))
+		return;
+	if (core_running() && settings()->threads == SETTINGS_THREADS_AUTO) {
+		monitor_stop();
+		engine_stop();
+	}
+	atomic_store(&state, NEVER);
+	gate_off();
+	if (h && h->let_go)
+		h->let_go();
+}
+
+SPW_EXPORT int
+spw_stats(struct spw_stats *s)
+{
+	const struct core_heap *h = core_heap();
+	struct core_counters *c = &core_counters;
+
+	if (!s || s->size != sizeof *s)
+		return -EINVAL;
+	s->mapped_bytes = h ? h->mapped_bytes() : 0;
+	s->committed_bytes = h ? h->committed_bytes() : 0;
+	s->active_bytes = h ? h->active_bytes() : 0;
+	s->reclaimed_bytes = atomic_load(&c->reclaimed_bytes);
+	s->returned_bytes = atomic_load(&c->returned_bytes);
+	s->passes = atomic_load(&c->passes);
+	s->passes_futile = atomic_load(&c->passes_futile);
+	s->events = atomic_load(&c->events);
+	s->gate_waits = atomic_load(&c->gate_waits);
+	s->gate_wait_ns_max = atomic_load(&c->gate_wait_ns_max);
+	s->gate_wait_ns = atomic_load(&c->gate_wait_ns);
+	s->response_ns_max = atomic_load(&c->response_ns_max);
+	s->quarantined = atomic_load(&c->quarantined);
+	s->wakeups = atomic_load(&c->wakeups);
+	return 0;
+}
+
+SPW_EXPORT int
+spw_pressure_grow(size_t bytes)
+{
+	int error = core_start();
+
+	if (error == -ENOTSUP)
+		return 0;
+	gate_charge(bytes);
+	return gate_enter(bytes) ? 0 : -ENOMEM;
+}

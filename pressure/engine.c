@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The reclaim engine: requests in, passes on the reclaimer thread.
+ *
+ *	engine_want (monitor), engine_submit (socket, spw_reclaim)
+ *	  -> engine_thread: pass_run (pass.c) until the deficit is gone
+ *	  -> gate_hopeless, hold-off
+ *
+ * One pass at a time. `generation` names the thread that may run passes: when
+ * a shrinker hangs, the monitor raises it and the standby thread goes on with
+ * the next generation; the hung one, when it ever returns, sees that it was
+ * overtaken and ends. The standby is made before the first call into the
+ * program's code, on the reclaimer, because a thread made by the monitor
+ * would share the monitor's descriptor table.
+ *
+ * Hold-off: a pass that gave under 1 % of its target doubles the time until
+ * the next one for the same cause, 100 ms to 60 s (systemd#38417: futile
+ * trims at 100 % CPU); 10 ms at most when critical and something could go.
+ *
+ * `work` is the futex the reclaimer sleeps on; whoever changes what it should
+ * do bumps it afterwards (release). Requests are slots whose state moves FREE
+ * -> TAKEN -> QUEUED -> RUNNING -> DONE -> FREE by compare and swap; a slot's
+ * members belong to who moved it.
+ */
+#include "pressure/engine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/log.h"
+#include "base/rcu.h"
+#include "base/settings.h"
+#include "pressure/core.h"
+#include "pressure/gate.h"
+#include "pressure/monitor.h"
+#include "pressure/pass.h"
+#include "pressure/shrinkers.h"
+#include "pressure/subscribers.h"
+
+#define HOLD_MIN_NS (100 * CLOCK_MS)
+#define HOLD_MAX_NS (60 * CLOCK_S)
+#define HOLD_CRITICAL_NS (10 * CLOCK_MS)
+/* A call of a shrinker may take so many deadlines before it counts as hung. */
+#define HANG_DEADLINES 4
+#define HOPELESS_BYTES (64 << 10)
+
+enum request_state { FREE, TAKEN, QUEUED, RUNNING, DONE };
+
+struct request {
+	_Atomic uint32_t state; /* a futex */
+	_Atomic bool cancelled;
+	_Atomic int result;
+	_Atomic uint64_t reclaimed_bytes;
+	uint64_t started_ns;
+	struct spw_reclaim_options options;
+};
+
+static struct request requests[ENGINE_REQUESTS_MAX];
+static _Atomic uint64_t last_reclaimed_bytes;
+
+static _Atomic uint32_t work;
+static _Atomic uint32_t generation;
+static _Atomic bool busy;
+static _Atomic bool standby_there;
+static _Atomic int want_level;
+static _Atomic uint64_t want_bytes;
+static _Atomic uint64_t hold_until_ns;
+static uint64_t hold_ns;	/* Reclaimer only. */
+static _Atomic uint32_t futile;
+static _Atomic uint64_t raised_ns; /* when the level rose, until answered */
+
+/* The call that is running, for the watchdog. */
+static _Atomic(struct spw_shrinker *) calling;
+static _Atomic uint64_t calling_since_ns;
+
+static void
+bump(void)
+{
+	atomic_fetch_add_explicit(&work, 1, memory_order_release);
+	futex_wake(&work, FUTEX_ALL);
+}
+
+bool
+engine_is_ours(void)
+{
+	return rcu_thread_is_ours;
+}
+
+bool
+engine_busy(void)
+{
+	return atomic_load_explicit(&busy, memory_order_relaxed);
+}
+
+uint32_t
+engine_futile_passes(void)
+{
+	return atomic_load_explicit(&futile, memory_order_relaxed);
+}
+
+uint64_t
+engine_reclaimable_bytes(void)
+{
+	return pass_dirty_bytes() + pass_counted_bytes();
+}
+
+/* ---- what the monitor wants ---- */
+
+void
+engine_want(enum spw_level level, uint64_t deficit_bytes)
+{
+	int before = atomic_exchange(&want_level, (int)level);
+	uint64_t now = clock_now_ns();
+
+	atomic_store(&want_bytes, deficit_bytes);
+	if ((int)level > before) {
+		core_count(&core_counters.events, 1);
+		atomic_store(&raised_ns, now);
+	}
+	if (!deficit_bytes) {
+		gate_hopeless(false);
+		return;
+	}
+	if (engine_busy())
+		return;
+	/* What was freed since the last futile pass ends the hold-off. */
+	if (now < atomic_load(&hold_until_ns) &&
+	    !((int)level > before) && pass_dirty_bytes() < (1 << 20))
+		return;
+	gate_hopeless(false);
+	bump();
+}
+
+void
+engine_notify(void)
+{
+	bump();
+}
+
+static bool
+want_now(void)
+{
+	return atomic_load(&want_bytes) > 0 &&
+	       (clock_now_ns() >= atomic_load(&hold_until_ns) ||
+		pass_dirty_bytes() >= (1 << 20));
+}
+
+/* First bytes after the level rose: how long it took. */
+void
+engine_answered(void)
+{
+	uint64_t since = atomic_exchange(&raised_ns, 0);
+
+	if (since)
+		core_count_max(&core_counters.response_ns_max,
+			       clock_now_ns() - since);
+}
+
+static void
+note_result(enum spw_level level, uint64_t target, uint64_t got)
+{
+	uint64_t hold = 0;
+
+	if (got < target / 100 || got == 0) {
+		hold_ns = hold_ns ? 2 * hold_ns : HOLD_MIN_NS;
+		if (hold_ns > HOLD_MAX_NS)
+			hold_ns = HOLD_MAX_NS;
+		hold = hold_ns;
+		if (level == SPW_LEVEL_CRITICAL && hold > HOLD_CRITICAL_NS &&
+		    engine_reclaimable_bytes() > HOPELESS_BYTES)
+			hold = HOLD_CRITICAL_NS;
+		atomic_fetch_add(&futile, 1);
+		core_count(&core_counters.passes_futile, 1);
+		gate_hopeless(true);
+	} else {
+		hold_ns = 0;
+		atomic_store(&futile, 0);
+	}
+	atomic_store(&hold_until_ns, hold ? clock_now_ns() + hold : 0);
+}
+
+static uint64_t
+deficit_left(const struct pass *pass)
+{
+	(void)pass;
+	return atomic_load_explicit(&want_bytes, memory_order_relaxed);
+}
+
+static void
+run_deficit(uint32_t mine)
+{
+	struct pass pass = {
+		.level = (enum spw_level)atomic_load(&want_level),
+		.target_bytes = atomic_load(&want_bytes),
+		.left = deficit_left,
+		.generation = mine,
+	};
+
+	if (!pass.target_bytes || !want_now())
+		return;
+	pass_run(&pass);
+	if (engine_overtaken(mine))
+		return;
+	core_count(&core_counters.passes, 1);
+	core_count(&core_counters.reclaimed_bytes, pass.got_bytes);
+	atomic_store(&last_reclaimed_bytes, pass.got_bytes);
+	note_result(pass.level, pass.target_bytes, pass.got_bytes);
+	log_write(SPW_LOG_INFO,
+		  "pass: level %d, wanted %llu bytes, got %llu in %llu us",
+		  (int)pass.level, (unsigned long long)pass.target_bytes,
+		  (unsigned long long)pass.got_bytes,
+		  (unsigned long long)(pass.ns / 1000));
+	gate_wake();
+}
+
+/* ---- requests ---- */
+
+static uint64_t
+request_left(const struct pass *pass)
+{
+	const struct request *r = pass->request;
+	const struct spw_reclaim_options *o = &r->options;
+	uint64_t got = atomic_load(&r->reclaimed_bytes) + pass->got_bytes;
+
+	if (atomic_load(&r->cancelled) ||
+	    (o->timeout_ns &&
+	     clock_now_ns() - r->started_ns >= o->timeout_ns))
+		return 0;
+	return got < o->target_bytes ? o->target_bytes - got : 0;
+}
+
+/* Keeps to the rate: sleeps while the request is ahead of it. */
+static void
+pace(struct request *r)
+{
+	uint64_t rate = r->options.rate_bytes_per_s;
+	uint64_t due;
+
+	if (!rate)
+		return;
+	due = (uint64_t)((double)atomic_load(&r->reclaimed_bytes) /
+			 (double)rate * 1e9);
+	while (!atomic_load(&r->cancelled) &&
+	       clock_now_ns() - r->started_ns < due &&
+	       !(r->options.timeout_ns && clock_now_ns() - r->started_ns >=
+						  r->options.timeout_ns)) {
+		uint32_t seen = atomic_load(&work);
+		futex_wait(&work, seen, 20 * CLOCK_MS);
+	}
+}
+
+static void
+finish(struct request *r)
+{
+	uint64_t got = atomic_load(&r->reclaimed_bytes);
+	int result = 1;
+
+	if (atomic_load(&r->cancelled))
+		result = -ECANCELED;
+	else if (r->options.timeout_ns && got < r->options.target_bytes &&
+		 clock_now_ns() - r->started_ns >= r->options.timeout_ns)
+		result = -ETIMEDOUT;
+	atomic_store(&r->result, result);
+	atomic_store(&last_reclaimed_bytes, got);
+	atomic_store(&r->state, DONE);
+	futex_wake(&r->state, FUTEX_ALL);
+}
+
+static void
+run_request(struct request *r, uint32_t mine)
+{
+	for (;;) {
+		struct pass pass = {
+			.level = SPW_LEVEL_CRITICAL,
+			.asked = true,
+			.older_than_ns = r->options.older_than_ns,
+			.left = request_left,
+			.request = r,
+			.generation = mine,
+		};
+		uint64_t rate = r->options.rate_bytes_per_s;
+
+		pass.target_bytes = request_left(&pass);
+		if (!pass.target_bytes)
+			break;
+		if (rate && pass.target_bytes > rate / 10)
+			pass.target_bytes = rate / 10 ? rate / 10 : 1;
+		pass.paced = rate != 0;
+		pass_run(&pass);
+		if (engine_overtaken(mine))
+			return;
+		core_count(&core_counters.passes, 1);
+		core_count(&core_counters.reclaimed_bytes, pass.got_bytes);
+		atomic_fetch_add(&r->reclaimed_bytes, pass.got_bytes);
+		if (pass.got_bytes + pass.shown_bytes < 4096)
+			break; /* nothing moves */
+		pace(r);
+	}
+	finish(r);
+}
+
+void
+engine_progress(struct pass *pass)
+{
+	struct request *r = pass->request;
+
+	if (r) { /* what is shown while the pass runs */
+		atomic_fetch_add(&r->reclaimed_bytes, pass->got_bytes);
+		core_count(&core_counters.reclaimed_bytes, pass->got_bytes);
+		pass->shown_bytes += pass->got_bytes;
+		pass->got_bytes = 0;
+	}
+}
+
+static struct request *
+next_request(void)
+{
+	for (unsigned i = 0; i < ENGINE_REQUESTS_MAX; i++) {
+		uint32_t queued = QUEUED;
+
+		if (atomic_compare_exchange_strong(&requests[i].state, &queued,
+						   RUNNING))
+			return &requests[i];
+	}
+	return NULL;
+}
+
+/* A request whose thread hung goes back into the queue. */
+static void
+requeue_orphans(void)
+{
+	for (unsigned i = 0; i < ENGINE_REQUESTS_MAX; i++) {
+		uint32_t running = RUNNING;
+		atomic_compare_exchange_strong(&requests[i].state, &running,
+					       QUEUED);
+	}
+}
+
+int
+engine_submit(const struct spw_reclaim_options *options)
+{
+	int error;
+
+	if (options->size != sizeof *options || !options->target_bytes)
+		return -EINVAL;
+	error = core_start();
+	if (error)
+		return error;
+	for (int i = 0; i < ENGINE_REQUESTS_MAX; i++) {
+		struct request *r = &requests[i];
+		uint32_t is_free = FREE;
+
+		if (!atomic_compare_exchange_strong(&r->state, &is_free,
+						    TAKEN))
+			continue;
+		r->options = *options;
+		r->started_ns = clock_now_ns();
+		atomic_store(&r->cancelled, false);
+		atomic_store(&r->reclaimed_bytes, 0);
+		atomic_store(&r->state, QUEUED);
+		bump();
+		return i;
+	}
+	return -EAGAIN;
+}
+
+int
+engine_poll(int ticket, uint64_t *reclaimed_bytes)
+{
+	struct request *r = &requests[ticket];
+	int result;
+
+	*reclaimed_bytes = atomic_load(&r->reclaimed_bytes);
+	if (atomic_load(&r->state) != DONE)
+		return 0;
+	*reclaimed_bytes = atomic_load(&r->reclaimed_bytes);
+	result = atomic_load(&r->result);
+	atomic_store(&r->state, FREE);
+	return result;
+}
+
+void
+engine_cancel(int ticket)
+{
+	atomic_store(&requests[ticket].cancelled, true);
+	bump();
+}
+
+/* Waits for a ticket in the program's thread; -EINTR cancels. */
+static int
+await(int ticket, uint64_t *reclaimed_bytes)
+{
+	struct request *r = &requests[ticket];
+	bool interrupted = false;
+	int result;
+
+	while ((result = engine_poll(ticket, reclaimed_bytes)) == 0) {
+		uint32_t state = atomic_load(&r->state);
+
+		if (state == DONE)
+			continue;
+		if (futex_wait(&r->state, state, FUTEX_FOREVER) == -EINTR &&
+		    !interrupted) {
+			interrupted = true;
+			engine_cancel(ticket);
+		}
+	}
+	if (result == -ECANCELED)
+		return -EINTR;
+	return result > 0 ? 0 : result;
+}
+
+SPW_EXPORT int
+spw_reclaim(uint64_t *reclaimed_bytes,
+	    const struct spw_reclaim_options *options)
+{
+	const struct spw_reclaim_options all = { .size = sizeof all,
+						 .target_bytes = UINT64_MAX };
+	uint64_t ignored;
+	int ticket;
+
+	if (!reclaimed_bytes)
+		reclaimed_bytes = &ignored;
+	*reclaimed_bytes = 0;
+	if (!options)
+		options = &all;
+	if (options->size != sizeof *options)
+		return -EINVAL;
+	if (engine_is_ours() || rcu_is_reading())
+		return -EDEADLK;
+	if (!options->target_bytes)
+		return 0;
+	if (settings()->threads == SETTINGS_THREADS_NEVER &&
+	    !settings()->off) {
+		*reclaimed_bytes = pass_inline(options->target_bytes, true);
+		atomic_store(&last_reclaimed_bytes, *reclaimed_bytes);
+		return 0;
+	}
+	while ((ticket = engine_submit(options)) == -EAGAIN)
+		usleep(1000);
+	if (ticket < 0)
+		return ticket;
+	return await(ticket, reclaimed_bytes);
+}
+
+SPW_EXPORT uint64_t
+spw_reclaim_last(void)
+{
+	return atomic_load(&last_reclaimed_bytes);
+}
+
+void
+engine_purge_inline(void)
+{
+	uint64_t want = atomic_load(&want_bytes);
+	uint64_t got;
+
+	if (!want || !want_now())
+		return;
+	got = pass_inline(want, false);
+	core_count(&core_counters.passes, 1);
+	core_count(&core_counters.reclaimed_bytes, got);
+	note_result((enum spw_level)atomic_load(&want_level), want, got);
+}
+
+/* ---- threads ---- */
+
+bool
+engine_overtaken(uint32_t mine)
+{
+	return atomic_load_explicit(&generation, memory_order_acquire) != mine;
+}
+
+/* Brackets a call into the program's code. */
+void
+engine_call_begin(struct spw_shrinker *shrinker)
+{
+	if (!shrinker->exact && !atomic_exchange(&standby_there, true) &&
+	    core_spawn(engine_thread, (void *)(uintptr_t)
+		       (atomic_load(&generation) + 1)) != 0)
+		atomic_store(&standby_there, false);
+	atomic_store(&calling_since_ns, clock_now_ns());
+	atomic_store(&calling, shrinker);
+}
+
+void
+engine_call_end(void)
+{
+	atomic_store(&calling, NULL);
+}
+
+void
+engine_watch(void)
+{
+	struct spw_shrinker *s = atomic_load(&calling);
+	uint64_t bound = settings()->deadline_ns * HANG_DEADLINES;
+
+	if (!s || !bound ||
+	    clock_now_ns() - atomic_load(&calling_since_ns) < bound ||
+	    !atomic_load(&standby_there))
+		return;
+	if (!atomic_exchange(&s->quarantined, true)) {
+		core_count(&core_counters.quarantined, 1);
+		atomic_fetch_add(&s->hung, 1);
+		log_write(SPW_LOG_WARNING,
+			  "shrinker %s did not return in %llu ms: quarantined",
+			  s->name, (unsigned long long)(bound / CLOCK_MS));
+	}
+	atomic_store(&calling, NULL);
+	atomic_store(&standby_there, false);
+	atomic_fetch_add_explicit(&generation, 1, memory_order_release);
+	requeue_orphans();
+	bump();
+}
+
+/* Returns false when this thread has been overtaken. */
+static bool
+sleep_for_work(uint32_t mine)
+{
+	for (;;) {
+		uint32_t seen = atomic_load_explicit(&work,
+						     memory_order_acquire);
+
+		if ((int32_t)(atomic_load(&generation) - mine) > 0)
+			return false;
+		if (atomic_load(&generation) == mine) {
+			bool request = false;
+			for (unsigned i = 0; i < ENGINE_REQUESTS_MAX; i++)
+				request |= atomic_load(&requests[i].state) ==
+					   QUEUED;
+			if (request || subscribers_pending() || want_now())
+				return true;
+		}
+		futex_wait(&work, seen, FUTEX_FOREVER);
+	}
+}
+
+void *
+engine_thread(void *argument)
+{
+	uint32_t mine = (uint32_t)(uintptr_t)argument;
+	struct request *r;
+
+	rcu_thread_is_ours = true;
+	syscall(SYS_prctl, 15 /* PR_SET_NAME */, "spw-reclaimer", 0, 0, 0);
+	while (sleep_for_work(mine)) {
+		atomic_store(&busy, true);
+		if (subscribers_pending())
+			subscribers_run();
+		run_deficit(mine);
+		while (!engine_overtaken(mine) && (r = next_request()))
+			run_request(r, mine);
+		if (engine_overtaken(mine))
+			break;
+		shrinkers_retire();
+		atomic_store(&busy, false);
+		/* A deficit that is left wants a fresh look, not a spin. */
+		monitor_sense(10 * CLOCK_MS);
+	}
+	return NULL;
+}
+
+void
+engine_stop(void)
+{
+	atomic_fetch_add_explicit(&generation, 1u << 16, memory_order_release);
+	bump();
+}
+
+void
+engine_fork_child(void)
+{
+	memset(requests, 0, sizeof requests);
+	atomic_store(&generation, 0);
+	atomic_store(&busy, false);
+	atomic_store(&standby_there, false);
+	atomic_store(&calling, NULL);
+	atomic_store(&want_bytes, 0);
+	atomic_store(&want_level, SPW_LEVEL_NONE);
+	atomic_store(&hold_until_ns, 0);
+	hold_ns = 0;
+	atomic_store(&futile, 0);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The monitor: the thread that senses.
+ *
+ * Usage: core.c starts monitor_thread(); others ring it, or wait for a fresh
+ * reading.
+ *
+ * Caveats: its descriptor table is its own, so descriptors that it opened
+ * mean nothing elsewhere. monitor_ring() is async-signal-safe and fit for
+ * hooks. monitor_sense() is for the reclaimer alone.
+ */
+#ifndef PRESSURE_MONITOR_H
+#define PRESSURE_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pressure/level.h"
+
+/* What was last sensed. */
+struct monitor_view {
+	struct level_output level;
+	struct limits_reading reading;
+	uint64_t resident_bytes;	/* of this process */
+};
+
+void *monitor_thread(void *unused);
+
+/* Has the monitor look at once; costs a tgkill(2), or nothing if rung. */
+void monitor_ring(void);
+
+/* Waits for a reading taken after this call, timeout_ns at most. */
+void monitor_sense(uint64_t timeout_ns);
+
+/* threads:never: senses, and purges what is free, in the calling thread. */
+void monitor_sense_inline(void);
+
+void monitor_view(struct monitor_view *view);
+
+/* Whether there is one yet; and waiting for the first. */
+bool monitor_has_view(void);
+bool monitor_first_view(uint64_t timeout_ns);
+
+/* Ends the thread as soon as it looks up (before exec of a sandbox). */
+void monitor_stop(void);
+void monitor_fork_child(void);
+
+#endif

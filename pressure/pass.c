@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One reclaim pass.
+ *
+ *	collect references -> count -> tier by tier, cheapest first:
+ *	  split what is left by count, best measured yield first
+ *	  call, drain the FREE tier behind it, sense again, credit
+ *
+ * Called by engine.c on the reclaimer thread; calls shrinkers and
+ * monitor_sense(). Stops when nothing is left to want, when overtaken, or at
+ * the end of the list.
+ *
+ * What a shrinker claims is not believed: what went is what our heap returned
+ * to the kernel while it was drained, or the fall of this process's resident
+ * memory, whichever is more. Only shrinkers of our own (exact) are taken at
+ * their word. Memory that a callback frees lands in thread caches and dirty
+ * pages first, so the FREE tier is drained after every call.
+ *
+ * No lock is held during calls; nothing is allocated.
+ */
+#include "pressure/pass.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "pressure/core.h"
+#include "pressure/monitor.h"
+#include "pressure/shrinkers.h"
+
+#define MIB (1ull << 20)
+/* One madvise too long frees too late: 64 MiB did (reports/pressure). */
+#define STEP_HARD_BYTES (4 * MIB)
+#define STEP_SOFT_BYTES (16 * MIB)
+#define SHARE_MIN_BYTES (64ull << 10)
+#define SENSE_NS (2 * CLOCK_MS)
+#define HOLD_MIN_NS (100 * CLOCK_MS)
+#define HOLD_MAX_NS (60 * CLOCK_S)
+#define HOLD_HARD_NS (10 * CLOCK_MS)
+#define LATER_SOFT_NS (1 * CLOCK_S)
+#define LATER_HARD_NS (50 * CLOCK_MS)
+
+struct asked {
+	struct spw_shrinker *shrinker;
+	uint64_t count;		/* UINT64_MAX: unknown */
+};
+
+/* Only one thread runs passes; what it found is read by the monitor. */
+static _Atomic uint64_t counted_bytes;
+
+uint64_t
+pass_counted_bytes(void)
+{
+	return atomic_load_explicit(&counted_bytes, memory_order_relaxed);
+}
+
+uint64_t
+pass_dirty_bytes(void)
+{
+	const struct core_heap *heap = core_heap();
+	uint64_t committed, active;
+
+	if (!heap)
+		return 0;
+	committed = heap->committed_bytes();
+	active = heap->active_bytes();
+	return committed > active ? committed - active : 0;
+}
+
+static enum spw_tier
+tier_max(enum spw_level level)
+{
+	switch (level) {
+	case SPW_LEVEL_NONE:
+		return SPW_TIER_FREE;
+	case SPW_LEVEL_LOW:
+		return SPW_TIER_COLD;
+	case SPW_LEVEL_MEDIUM:
+		return SPW_TIER_WARM;
+	case SPW_LEVEL_CRITICAL:
+		break;
+	}
+	return SPW_TIER_LAST;
+}
+
+static bool
+is_hard(const struct pass *pass)
+{
+	return pass->level == SPW_LEVEL_CRITICAL && !pass->asked;
+}
+
+/* What is still wanted of this pass. */
+static uint64_t
+left(const struct pass *pass)
+{
+	uint64_t went = pass->got_bytes + pass->shown_bytes;
+	uint64_t want;
+
+	if (engine_overtaken(pass->generation))
+		return 0;
+	want = pass->left(pass);
+	if (pass->paced) {
+		uint64_t slice = went < pass->target_bytes ?
+					 pass->target_bytes - went :
+					 0;
+		if (want > slice)
+			want = slice;
+	}
+	return want;
+}
+
+static uint64_t
+resident_now(void)
+{
+	struct monitor_view view;
+
+	monitor_sense(SENSE_NS);
+	monitor_view(&view);
+	return view.resident_bytes;
+}
+
+static struct spw_shrink
+request_of(const struct pass *pass, uint64_t bytes)
+{
+	return (struct spw_shrink){
+		.size = sizeof(struct spw_shrink),
+		.target_bytes = bytes,
+		.level = pass->level,
+		.hard = is_hard(pass),
+		.node = -1,
+		.older_than_ns = pass->older_than_ns,
+		.deadline_ns = clock_now_ns() + settings()->deadline_ns,
+	};
+}
+
+/* Calls `shrink` once: what it claims; its time goes into *ns. */
+static uint64_t
+call_shrink(struct pass *pass, struct spw_shrinker *s, uint64_t bytes,
+	    uint64_t *ns)
+{
+	struct spw_shrink request = request_of(pass, bytes);
+	uint64_t start = clock_now_ns();
+	size_t claimed;
+
+	if (!shrinkers_enter(s))
+		return 0;
+	engine_call_begin(s);
+	claimed = s->shrink(&request, s->context);
+	engine_call_end();
+	shrinkers_leave(s);
+	*ns = clock_now_ns() - start;
+	core_count(&s->calls, 1);
+	core_count_max(&s->ns_max, *ns);
+	return claimed;
+}
+
+/* A shrinker of our own, in steps, sensing in between: bytes returned. */
+static uint64_t
+ask_exact(struct pass *pass, struct spw_shrinker *s, uint64_t want)
+{
+	uint64_t step = is_hard(pass) ? STEP_HARD_BYTES : STEP_SOFT_BYTES;
+	uint64_t went = 0, got, ns = 0;
+
+	while (want) {
+		got = call_shrink(pass, s, want < step ? want : step, &ns);
+		if (!got)
+			break;
+		went += got;
+		pass->got_bytes += got;
+		core_count(&s->reclaimed_bytes, got);
+		engine_answered();
+		if (!pass->asked)
+			monitor_sense(SENSE_NS / 2);
+		engine_progress(pass);
+		want = left(pass);
+	}
+	return went;
+}
+
+/* Returns what is free in the heap after somebody freed: bytes. */
+static uint64_t
+drain_free(struct pass *pass, struct asked *list, unsigned count)
+{
+	uint64_t went = 0;
+
+	for (unsigned i = 0; i < count && left(pass); i++)
+		if (list[i].shrinker->tier == SPW_TIER_FREE &&
+		    list[i].shrinker->exact)
+			went += ask_exact(pass, list[i].shrinker, left(pass));
+	return went;
+}
+
+static void
+note_yield(struct spw_shrinker *s, uint64_t went, uint64_t ns)
+{
+	uint64_t ms = ns / CLOCK_MS + 1;
+	uint64_t old = atomic_load(&s->yield_bytes_per_ms);
+
+	atomic_store(&s->yield_bytes_per_ms,
+		     old ? (3 * old + went / ms) / 4 : went / ms);
+	core_count(&s->reclaimed_bytes, went);
+}
+
+/* Futile calls are repeated ever more rarely. */
+static void
+note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
+	  uint64_t went)
+{
+	uint32_t n;
+	uint64_t hold;
+
+	if (went >= share / 100 && went > 0) {
+		atomic_store(&s->futile, 0);
+		atomic_store(&s->hold_until_ns, 0);
+		return;
+	}
+	n = atomic_fetch_add(&s->futile, 1);
+	hold = n < 10 ? HOLD_MIN_NS << n : HOLD_MAX_NS;
+	if (hold > HOLD_MAX_NS)
+		hold = HOLD_MAX_NS;
+	if (is_hard(pass) && hold > HOLD_HARD_NS)
+		hold = HOLD_HARD_NS;
+	atomic_store(&s->hold_until_ns, clock_now_ns() + hold);
+}
+
+/* What a shrinker promised for later is credited when it has come. */
+static void
+credit_later(struct spw_shrinker *s, uint64_t resident)
+{
+	if (!atomic_load(&s->later_until_ns) ||
+	    resident >= s->later_resident_bytes)
+		return;
+	core_count(&s->reclaimed_bytes, s->later_resident_bytes - resident);
+	s->later_resident_bytes = resident;
+	atomic_store(&s->futile, 0);
+}
+
+/* One of the program's shrinkers: asks, drains, measures, credits. */
+static void
+ask_program(struct pass *pass, struct asked *a, uint64_t share,
+	    struct asked *all, unsigned all_count)
+{
+	const struct core_heap *heap = core_heap();
+	struct spw_shrinker *s = a->shrinker;
+	uint64_t before = resident_now(), after, claimed, went, ns = 0;
+	uint64_t returned = pass->got_bytes + pass->shown_bytes;
+
+	claimed = call_shrink(pass, s, share, &ns);
+	if (engine_overtaken(pass->generation))
+		return;
+	if (heap && heap->flush_thread)
+		heap->flush_thread();
+	drain_free(pass, all, all_count);
+	after = resident_now();
+	returned = pass->got_bytes + pass->shown_bytes - returned;
+	went = before > after ? before - after : 0;
+	if (went > returned) /* it unmapped by itself */
+		pass->got_bytes += went - returned;
+	else
+		went = returned;
+	if (went)
+		engine_answered();
+	if (claimed == SPW_SHRINK_LATER) {
+		s->later_resident_bytes = after;
+		atomic_store(&s->later_until_ns,
+			     clock_now_ns() + (is_hard(pass) ? LATER_HARD_NS :
+							       LATER_SOFT_NS));
+	} else {
+		core_count(&s->claimed_bytes, claimed);
+		note_hold(pass, s, share, went);
+	}
+	note_yield(s, went, ns);
+	engine_progress(pass);
+}
+
+static bool
+may_ask(const struct pass *pass, struct spw_shrinker *s)
+{
+	uint64_t now = clock_now_ns();
+
+	if (atomic_load(&s->quarantined))
+		return false;
+	if (now < atomic_load(&s->later_until_ns))
+		return false;
+	return pass->asked || now >= atomic_load(&s->hold_until_ns);
+}
+
+/* Fills in what each could give; returns the sum of what is known. */
+static uint64_t
+count_all(struct pass *pass, struct asked *list, unsigned count)
+{
+	struct spw_shrink request = request_of(pass, pass->target_bytes);
+	uint64_t sum = 0, programs = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct spw_shrinker *s = list[i].shrinker;
+
+		list[i].count = UINT64_MAX;
+		if (!s->count || !may_ask(pass, s) || !shrinkers_enter(s))
+			continue;
+		engine_call_begin(s);
+		list[i].count = s->count(&request, s->context);
+		engine_call_end();
+		shrinkers_leave(s);
+		sum += list[i].count;
+		if (!s->exact)
+			programs += list[i].count;
+	}
+	atomic_store(&counted_bytes, programs);
+	return sum;
+}
+
+/* Cheapest tier first; in it the known before the unknown, best yield first.
+ * Insertion sort: at most SHRINKERS_PASS_MAX, mostly sorted, no allocation. */
+static bool
+before(const struct asked *a, const struct asked *b)
+{
+	if (a->shrinker->tier != b->shrinker->tier)
+		return a->shrinker->tier < b->shrinker->tier;
+	if ((a->count == UINT64_MAX) != (b->count == UINT64_MAX))
+		return b->count == UINT64_MAX;
+	return atomic_load(&a->shrinker->yield_bytes_per_ms) >
+	       atomic_load(&b->shrinker->yield_bytes_per_ms);
+}
+
+static void
+sort(struct asked *list, unsigned count)
+{
+	for (unsigned i = 1; i < count; i++) {
+		struct asked moving = list[i];
+		unsigned j = i;
+
+		for (; j > 0 && before(&moving, &list[j - 1]); j--)
+			list[j] = list[j - 1];
+		list[j] = moving;
+	}
+}
+
+/* This shrinker's part of what is left, by its count in its tier. */
+static uint64_t
+share_of(const struct asked *a, const struct asked *end, uint64_t want)
+{
+	enum spw_tier tier = a->shrinker->tier;
+	double sum = 0, share;
+
+	if (a->count == UINT64_MAX)
+		return want;
+	for (const struct asked *other = a;
+	     other < end && other->shrinker->tier == tier; other++)
+		if (other->count != UINT64_MAX)
+			sum += (double)other->count;
+	share = sum > 0 ? (double)want * ((double)a->count / sum) : 0;
+	if (share < (double)SHARE_MIN_BYTES)
+		share = (double)SHARE_MIN_BYTES;
+	return share < (double)want ? (uint64_t)share : want;
+}
+
+static void
+ask_all(struct pass *pass, struct asked *list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct spw_shrinker *s = list[i].shrinker;
+		uint64_t want = left(pass);
+
+		if (!want)
+			break;
+		if (!list[i].count || !may_ask(pass, s))
+			continue;
+		if (s->exact)
+			ask_exact(pass, s, want);
+		else
+			ask_program(pass, &list[i],
+				    share_of(&list[i], list + count, want),
+				    list, count);
+		if (engine_overtaken(pass->generation))
+			break;
+	}
+}
+
+void
+pass_run(struct pass *pass)
+{
+	struct spw_shrinker *collected[SHRINKERS_PASS_MAX];
+	struct asked list[SHRINKERS_PASS_MAX];
+	uint64_t start = clock_now_ns();
+	struct monitor_view view;
+	unsigned count;
+
+	count = shrinkers_collect(collected, SHRINKERS_PASS_MAX,
+				  tier_max(pass->level));
+	monitor_view(&view);
+	for (unsigned i = 0; i < count; i++) {
+		list[i].shrinker = collected[i];
+		credit_later(collected[i], view.resident_bytes);
+	}
+	count_all(pass, list, count);
+	sort(list, count);
+	ask_all(pass, list, count);
+	shrinkers_release(collected, count);
+	pass->ns = clock_now_ns() - start;
+}
+
+uint64_t
+pass_inline(uint64_t target_bytes, bool everybody)
+{
+	struct spw_shrinker *list[SHRINKERS_PASS_MAX];
+	const struct core_heap *heap = core_heap();
+	struct pass pass = { .level = SPW_LEVEL_CRITICAL, .asked = true };
+	uint64_t went = 0;
+	unsigned count = shrinkers_collect(list, SHRINKERS_PASS_MAX,
+					   SPW_TIER_LAST);
+
+	/* The program's first: what they free is dirty for ours. */
+	for (int ours = everybody ? 0 : 1; ours < 2; ours++)
+		for (unsigned i = 0; i < count && went < target_bytes; i++) {
+			struct spw_shrink request =
+				request_of(&pass, target_bytes - went);
+			uint64_t got;
+
+			if (list[i]->exact != (ours == 1) ||
+			    !shrinkers_enter(list[i]))
+				continue;
+			got = list[i]->shrink(&request, list[i]->context);
+			shrinkers_leave(list[i]);
+			if (ours)
+				went += got;
+			else if (heap && heap->flush_thread)
+				heap->flush_thread();
+		}
+	shrinkers_release(list, count);
+	return went;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The registry of shrinkers.
+ *
+ * spw_shrinker_register() links a node into an RCU list under `lock`; the
+ * engine walks the list in a read-side section, takes a reference to each
+ * live node and leaves the section before it calls anybody.
+ *
+ * Life of a node: IDLE <-> RUNNING (one caller at a time, by compare and
+ * swap); unregistering moves IDLE to DEAD, waits while RUNNING, or, from
+ * inside the callback, moves RUNNING to DYING, which shrinkers_leave() turns
+ * into DEAD. A dead node is unlinked at once and freed by shrinkers_retire(),
+ * on our own thread, after a grace period and once no pass refers to it.
+ *
+ * Invariant: a callback runs only between a successful IDLE -> RUNNING and
+ * its end; so once DEAD is seen by the unregisterer, none runs or will run.
+ * Memory order: the state's compare-and-swap is sequentially consistent.
+ *
+ * `lock` is held for list surgery alone: never while allocating, freeing or
+ * calling. Under threads:never retired nodes stay (some 300 bytes each):
+ * there is no thread that may wait for a grace period.
+ */
+#include "pressure/shrinkers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <spillway/osv.h>
+
+#include "base/fault.h"
+#include "base/futex.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "pressure/core.h"
+
+static struct base_lock lock = BASE_LOCK(BASE_RANK_REGISTRY);
+static CDS_LIST_HEAD(registry);
+static struct spw_shrinker *retired; /* Guarded by lock. */
+static _Atomic unsigned registered;
+
+/* The shrinker whose callback runs on this thread. */
+static __thread struct spw_shrinker *running_here;
+
+static void
+link_node(struct spw_shrinker *shrinker)
+{
+	lock_fork_add(&lock);
+	base_lock(&lock);
+	cds_list_add_tail_rcu(&shrinker->node, &registry);
+	base_unlock(&lock);
+}
+
+/* Unlinks a dead node; it is freed later. */
+static void
+retire_node(struct spw_shrinker *shrinker)
+{
+	base_lock(&lock);
+	cds_list_del_rcu(&shrinker->node);
+	shrinker->next_retired = retired;
+	retired = shrinker;
+	base_unlock(&lock);
+	atomic_fetch_sub(&registered, 1);
+}
+
+void
+shrinkers_add_own(struct spw_shrinker *shrinker)
+{
+	atomic_store(&shrinker->references, 1);
+	shrinker->exact = true;
+	link_node(shrinker);
+}
+
+static int
+refuse(const char *name, const char *why)
+{
+	log_write(SPW_LOG_ERROR, "shrinker %s: %s", name ? name : "(no name)",
+		  why);
+	return -EINVAL;
+}
+
+static int
+check_options(const struct spw_shrinker_options *o)
+{
+	if (!o)
+		return refuse(NULL, "options are NULL");
+	if (o->size != sizeof *o)
+		return refuse(NULL, "options.size is not sizeof(struct "
+				    "spw_shrinker_options)");
+	if (!o->name || !o->name[0] ||
+	    strnlen(o->name, SETTINGS_NAME_BYTES) >= SETTINGS_NAME_BYTES)
+		return refuse(o->name, "a name of 1 to 63 bytes is needed");
+	if (!o->shrink)
+		return refuse(o->name, "options.shrink is NULL");
+	if ((int)o->tier < SPW_TIER_FREE || o->tier > SPW_TIER_LAST)
+		return refuse(o->name, "options.tier is not 0 to 40");
+	return 0;
+}
+
+SPW_EXPORT int
+spw_shrinker_register(struct spw_shrinker **out,
+		      const struct spw_shrinker_options *options)
+{
+	struct spw_shrinker *s;
+	int error;
+
+	if (!out)
+		return refuse(NULL, "nowhere to put the handle");
+	*out = NULL;
+	error = check_options(options);
+	if (error)
+		return error;
+	error = core_start();
+	if (error == -ENOTSUP)
+		return error;
+	s = base_fault("shrinker_register") ? NULL : calloc(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	strcpy(s->name, options->name);
+	s->tier = settings_tier_of(options->name, options->tier);
+	s->count = options->count;
+	s->shrink = options->shrink;
+	s->context = options->context;
+	atomic_store(&s->references, 1);
+	atomic_fetch_add(&registered, 1);
+	link_node(s);
+	*out = s;
+	return 0;
+}
+
+SPW_EXPORT void
+spw_shrinker_unregister(struct spw_shrinker *s)
+{
+	if (!s)
+		return;
+	for (;;) {
+		uint32_t seen = SHRINKER_IDLE;
+
+		if (atomic_compare_exchange_strong(&s->state, &seen,
+						   SHRINKER_DEAD))
+			break;
+		if (seen == SHRINKER_RUNNING && running_here == s) {
+			if (atomic_compare_exchange_strong(&s->state, &seen,
+							   SHRINKER_DYING))
+				return; /* shrinkers_leave() goes on */
+			continue;
+		}
+		if (seen != SHRINKER_RUNNING) {
+			log_write(SPW_LOG_ERROR,
+				  "shrinker %s: unregistered twice", s->name);
+			return;
+		}
+		futex_wait(&s->state, SHRINKER_RUNNING, FUTEX_FOREVER);
+	}
+	retire_node(s);
+}
+
+/* OSv's face: one function, soft or hard. */
+static size_t
+osv_shrink(const struct spw_shrink *request, void *context)
+{
+	size_t (*shrink)(size_t, bool);
+
+	memcpy(&shrink, &context, sizeof shrink);
+	return shrink(request->target_bytes > SIZE_MAX ?
+			      SIZE_MAX :
+			      (size_t)request->target_bytes,
+		      request->hard);
+}
+
+SPW_EXPORT void *
+osv_register_shrinker(const char *name, size_t (*shrink)(size_t, bool))
+{
+	struct spw_shrinker *s;
+	struct spw_shrinker_options options = {
+		.size = sizeof options,
+		.name = name,
+		.tier = SPW_TIER_WARM,
+		.shrink = shrink ? osv_shrink : NULL,
+	};
+	int error;
+
+	memcpy(&options.context, &shrink, sizeof shrink);
+	error = spw_shrinker_register(&s, &options);
+	if (error) {
+		errno = -error;
+		return NULL;
+	}
+	return s;
+}
+
+unsigned
+shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
+		  enum spw_tier tier_max)
+{
+	struct spw_shrinker *s;
+	unsigned n = 0;
+
+	rcu_read_lock();
+	cds_list_for_each_entry_rcu(s, &registry, node) {
+		uint32_t state = atomic_load(&s->state);
+
+		if (s->tier > tier_max || n == array_max ||
+		    (state != SHRINKER_IDLE && state != SHRINKER_RUNNING))
+			continue;
+		atomic_fetch_add(&s->references, 1);
+		array[n++] = s;
+	}
+	rcu_read_unlock();
+	return n;
+}
+
+void
+shrinkers_release(struct spw_shrinker **array, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		atomic_fetch_sub(&array[i]->references, 1);
+}
+
+bool
+shrinkers_enter(struct spw_shrinker *s)
+{
+	uint32_t idle = SHRINKER_IDLE;
+
+	if (!atomic_compare_exchange_strong(&s->state, &idle,
+					    SHRINKER_RUNNING))
+		return false;
+	running_here = s;
+	return true;
+}
+
+void
+shrinkers_leave(struct spw_shrinker *s)
+{
+	uint32_t was;
+
+	running_here = NULL;
+	was = SHRINKER_RUNNING;
+	if (atomic_compare_exchange_strong(&s->state, &was, SHRINKER_IDLE)) {
+		futex_wake(&s->state, FUTEX_ALL);
+		return;
+	}
+	base_assert(was == SHRINKER_DYING);
+	atomic_store(&s->state, SHRINKER_DEAD);
+	retire_node(s);
+}
+
+void
+shrinkers_retire(void)
+{
+	struct spw_shrinker *list, *next, **keep;
+
+	base_lock(&lock);
+	list = retired;
+	retired = NULL;
+	base_unlock(&lock);
+	if (!list)
+		return;
+	rcu_synchronize();
+	/* A pass on another thread may still refer to some. */
+	keep = &list;
+	for (struct spw_shrinker *s = list; s; s = next) {
+		next = s->next_retired;
+		if (atomic_load(&s->references) == 1) {
+			*keep = next;
+			free(s);
+		} else {
+			keep = &s->next_retired;
+		}
+	}
+	if (!list)
+		return;
+	base_lock(&lock);
+	*keep = retired;
+	retired = list;
+	base_unlock(&lock);
+}
+
+unsigned
+shrinkers_count(void)
+{
+	return atomic_load(&registered);
+}
+
+unsigned
+shrinkers_describe(struct shrinkers_line *lines, unsigned lines_max)
+{
+	struct spw_shrinker *s;
+	unsigned n = 0;
+
+	rcu_read_lock();
+	cds_list_for_each_entry_rcu(s, &registry, node) {
+		struct shrinkers_line *l = &lines[n];
+
+		if (n == lines_max)
+			break;
+		memcpy(l->name, s->name, sizeof l->name);
+		l->tier = s->tier;
+		l->quarantined = atomic_load(&s->quarantined);
+		l->reclaimed_bytes = atomic_load(&s->reclaimed_bytes);
+		l->calls = atomic_load(&s->calls);
+		l->ns_max = atomic_load(&s->ns_max);
+		l->yield_bytes_per_ms = atomic_load(&s->yield_bytes_per_ms);
+		n++;
+	}
+	rcu_read_unlock();
+	return n;
+}
+
+void
+shrinkers_fork_child(void)
+{
+	struct spw_shrinker *s;
+
+	cds_list_for_each_entry(s, &registry, node) {
+		atomic_store(&s->references, 1);
+		if (atomic_load(&s->state) == SHRINKER_RUNNING)
+			atomic_store(&s->state, SHRINKER_IDLE);
+	}
+}
