@@ -181,6 +181,9 @@ class Group:
                 self.write("memory.swap.max", 0)
             return
         self.write("memory.limit_in_bytes", limit_bytes)
+        with open("/proc/swaps", encoding="ascii") as swaps:
+            if len(swaps.readlines()) < 2:
+                return  # with it, hits would not count in memory.failcnt
         with contextlib.suppress(OSError):
             self.write("memory.memsw.limit_in_bytes", limit_bytes)
 
