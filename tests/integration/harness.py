@@ -39,6 +39,13 @@ class Tap:
         sys.stdout.flush()
         return good
 
+    def todo(self, name, reason, *notes):
+        """A failure that is documented: reported, and no failed test."""
+        self.count += 1
+        print(f"not ok {self.count} - {name} # TODO {reason}")
+        for note in notes:
+            self.note(note)
+
     def skip(self, name, reason):
         self.count += 1
         print(f"ok {self.count} - {name} # SKIP {reason}", flush=True)

@@ -145,6 +145,7 @@ usage(void)
 		"  --limit N --heap N --map N --keep N (one block in N stays)\n"
 		"  --cache N --neighbour N --neighbour-rate MIB_S (0: no pace)\n"
 		"  --fill MIB_S --refill MIB_S --after MS --hold-lock\n"
+		"  --wait N (MiB of heap, then a line on standard input)\n"
 		"  --library FILE (libspillway.so to dlopen)\n";
 
 	return write(2, text, sizeof(text) - 1) < 0 ? 1 : 2;
@@ -165,6 +166,7 @@ options_read(int argc, char **argv)
 		{ "refill", 1, NULL, 'R' },
 		{ "after", 1, NULL, 'a' },
 		{ "hold-lock", 0, NULL, 'H' },
+		{ "wait", 1, NULL, 'w' },
 		{ "library", 1, NULL, 'L' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -179,6 +181,7 @@ options_read(int argc, char **argv)
 		['f'] = &options.fill_mib_s,
 		['R'] = &options.refill_mib_s,
 		['a'] = &options.after_ms,
+		['w'] = &options.wait_mib,
 	};
 	int c;
 

@@ -25,6 +25,7 @@ struct survivor_options {
 	size_t fill_mib_s;
 	size_t refill_mib_s;
 	size_t after_ms;	/* from the end of growth to the verdict */
+	size_t wait_mib;	/* burst: heap before a line on stdin */
 	bool hold_lock;
 	const char *library;
 };

@@ -52,6 +52,25 @@ check_kept(char **blocks, size_t count)
 	}
 }
 
+/* A heap of some size, so that spillway senses here, and then a pause. */
+static void
+wait_for_line(void)
+{
+	char *block;
+	char c;
+
+	if (!options.wait_mib)
+		return;
+	block = malloc(options.wait_mib * MIB);
+	if (!block)
+		survivor_die("malloc");
+	memset(block, 'w', options.wait_mib * MIB);
+	free(block);
+	survivor_say("waiting=1\n");
+	if (read(0, &c, 1) != 1)
+		survivor_die("no line on standard input");
+}
+
 int
 survivor_burst(void)
 {
@@ -60,6 +79,7 @@ survivor_burst(void)
 	size_t steps = options.map_mib * MIB / STEP_BYTES;
 	uint64_t longest_ns = 0;
 
+	wait_for_line();
 	fill_and_free(blocks, count);
 	survivor_sleep_ns(1000000000);
 	survivor_say("rss_start_mib=%.1f\n",
