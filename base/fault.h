@@ -6,7 +6,7 @@
  * Usage: if (base_fault("arena_create")) return -ENOMEM;
  *
  * Caveats: in builds with SPW_ASSERT_LEVEL below 2 it is a constant false.
- * Thread-safe, allocation-free.
+ * Thread-safe, allocation-free; fault_set() is for one thread at a time.
  */
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
@@ -19,14 +19,15 @@
 #if SPW_ASSERT_LEVEL >= 2
 bool base_fault(const char *site);
 #else
-#define base_fault(site) false
+#define base_fault(site) ((void)(site), false)
 #endif
 
 /*
  * Makes the calls at `site` (NULL: any) fail with a chance of 1 in `one_in`
- * from the given seed; 0 switches it off. Returns the seed.
+ * from the given seed; 0 switches it off. The same seed gives the same calls
+ * of one thread. `site` is borrowed until the next call. Returns the seed.
  */
 uint64_t fault_set(const char *site, unsigned one_in, uint64_t seed);
-uint64_t fault_count(void); /* how many were made to fail */
+uint64_t fault_count(void); /* how many were made to fail since then */
 
 #endif

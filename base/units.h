@@ -5,7 +5,8 @@
  * Usage: units_parse_bytes("64M", 3, &bytes).
  *
  * Caveats: allocation-free, locale-free, async-signal-safe. Text is given by
- * pointer and length and need not end in NUL.
+ * pointer and length and need not end in NUL. A result is written only when 0
+ * is returned.
  */
 #ifndef BASE_UNITS_H
 #define BASE_UNITS_H
@@ -28,6 +29,17 @@ int units_parse_percent(const char *text, size_t length, unsigned *hundredths);
 
 /* Decimal digits alone. 0, -EINVAL or -ERANGE (over UINT64_MAX). */
 int units_parse_number(const char *text, size_t length, uint64_t *number);
+
+/*
+ * Why one of the above refused a text, for people: "unknown unit 'Q'; use B,
+ * K, M, G, T, P, E". One line of printable ASCII, into a buffer of
+ * UNITS_REASON_BYTES; returns the buffer.
+ */
+enum units_kind { UNITS_BYTES_KIND, UNITS_NS_KIND, UNITS_PERCENT_KIND,
+		  UNITS_NUMBER_KIND };
+#define UNITS_REASON_BYTES 96
+const char *units_explain(char *buffer, enum units_kind kind,
+			  const char *text, size_t length);
 
 /* "412.5 MiB" into a buffer of UNITS_BYTES; returns the buffer. */
 #define UNITS_BYTES 24
