@@ -10,8 +10,13 @@
  * most CONTROL_CLIENTS_MAX clients, further ones are told so and closed. Both
  * sides check the peer's credentials: same user or root.
  *
- * Protocol (SOCK_SEQPACKET, one packet a message, text, no NUL, at most
- * CONTROL_MESSAGE_BYTES): see doc/ARCHITECTURE.md.
+ * Protocol (SOCK_SEQPACKET at the address of address.h, one packet a message,
+ * text, no NUL, at most CONTROL_MESSAGE_BYTES). Requests: "stat", "pressure",
+ * "ping" and "reclaim target=BYTES|max [timeout_ns=N] [older_than_ns=N]
+ * [rate=N]"; answers are JSON objects, {"error":"why"} for what cannot be
+ * done. reclaim answers {"progress":BYTES} about every 100 ms and ends with
+ * {"reclaimed":BYTES,"status":"done|less|timeout|cancelled|..."}. Half-closing
+ * the connection cancels and still gets that end; closing it cancels.
  */
 #ifndef PRESSURE_CONTROL_H
 #define PRESSURE_CONTROL_H
@@ -20,7 +25,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include <spillway/reclaim.h>
 
@@ -39,16 +43,14 @@ void control_handle(const struct pollfd *polls, unsigned count);
 /* Sends progress to those who wait for a reclaim; true while any does. */
 bool control_tick(void);
 
-/*
- * The address of process pid's socket: candidates 0, 1, ... until -ENOENT.
- * Fills a struct sockaddr_un's worth of bytes and its length.
- */
-int control_address(pid_t pid, unsigned candidate, void *address,
-		    unsigned *address_bytes);
-
-/* One request's text -> reply, apart for fuzzing. Returns reply's length. */
-enum control_verb { CONTROL_BAD, CONTROL_STAT, CONTROL_PRESSURE,
-		    CONTROL_RECLAIM, CONTROL_PING };
+/* One request's text, which need not end in NUL; apart for fuzzing. */
+enum control_verb {
+	CONTROL_BAD,
+	CONTROL_STAT,
+	CONTROL_PRESSURE,
+	CONTROL_RECLAIM,
+	CONTROL_PING,
+};
 struct control_request {
 	enum control_verb verb;
 	struct spw_reclaim_options reclaim;

@@ -44,7 +44,14 @@ static struct base_lock start_lock = BASE_LOCK(BASE_RANK_START);
 static _Atomic int state = STOPPED;
 static _Atomic bool loaded, sandboxed, handlers_there;
 static _Atomic(const struct core_heap *) heap;
+static void (*on_start)(void);
 static pid_t started_in; /* Guarded by start_lock. */
+
+void
+core_on_start(void (*start)(void))
+{
+	on_start = start;
+}
 
 void
 core_heap_set(const struct core_heap *new_heap)
@@ -147,6 +154,8 @@ start_locked(void)
 			atomic_store(&handlers_there, false);
 	}
 	settings_started_set();
+	if (on_start)
+		on_start();
 	/* Registers this thread with liburcu while nothing is short. */
 	rcu_read_lock();
 	rcu_read_unlock();

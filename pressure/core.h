@@ -48,6 +48,8 @@ struct core_heap {
 	void (*let_go)(void);
 	const char *name;		/* "jemalloc 5.3.0", "glibc" */
 };
+/* To be called once, when the core starts (libspillway.so). */
+void core_on_start(void (*start)(void));
 void core_heap_set(const struct core_heap *heap);
 const struct core_heap *core_heap(void);
 

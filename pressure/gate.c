@@ -186,6 +186,12 @@ gate_fork(bool waits)
 		gate_wake();
 }
 
+bool
+gate_fork_waits(void)
+{
+	return atomic_load_explicit(&fork_waits, memory_order_relaxed);
+}
+
 void
 gate_off(void)
 {

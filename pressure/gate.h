@@ -78,6 +78,7 @@ uint64_t gate_waiting_bytes(void);
 
 /* A fork is waiting: nobody may sleep here. */
 void gate_fork(bool waiting);
+bool gate_fork_waits(void);
 
 /* Off, or back to the state of a process that has not grown yet. */
 void gate_off(void);

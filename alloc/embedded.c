@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The embedded jemalloc: its first breath, its API as a table, and the gate
+ * before it grows.
+ *
+ * jemalloc's initialisation asks for MALLOC_CONF before anything else, by
+ * spw_embedded_getenv() (alloc/jemalloc.redirect). There settings are read and
+ * purge_start() registers heap and shrinker: no constructor, nothing
+ * allocated, no thread. SPILLWAY_CONF=off gives jemalloc's own decay back.
+ *
+ * spw_gate_*() stand before the two functions by which every arena is asked
+ * for more: a thread cache's refill and a large allocation. No lock of
+ * jemalloc's is held there, so this is where a thread may wait or our threads
+ * may be started.
+ */
+#include <dlfcn.h>
+#include <jemalloc/jemalloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc/heap.h"
+#include "alloc/purge.h"
+#include "base/settings.h"
+#include "pressure/gate.h"
+
+/* Small and quick; MALLOC_CONF comes after it and wins. Hidden, so that a
+ * program's own malloc_conf does not replace it (-Bsymbolic). */
+const char *malloc_conf =
+	"dirty_decay_ms:-1,muzzy_decay_ms:0";
+
+static const char decay_of_jemalloc[] = "dirty_decay_ms:10000,"
+					"muzzy_decay_ms:0,";
+
+static const struct heap_api api = {
+	.embedded = true,
+	.mallocx = mallocx,
+	.rallocx = rallocx,
+	.dallocx = dallocx,
+	.sallocx = sallocx,
+	.mallctl = mallctl,
+	.mallctlnametomib = mallctlnametomib,
+	.mallctlbymib = mallctlbymib,
+};
+
+const struct heap_api *
+heap_api(void)
+{
+	return &api;
+}
+
+char *spw_embedded_getenv(const char *name);
+
+char *
+spw_embedded_getenv(const char *name)
+{
+	static char both[4096];
+	char *theirs = secure_getenv(name);
+
+	if (strcmp(name, "MALLOC_CONF") != 0)
+		return theirs;
+	heap_start();
+	if (!settings()->off)
+		return theirs;
+	memcpy(both, decay_of_jemalloc, sizeof decay_of_jemalloc);
+	if (theirs && strlen(theirs) < sizeof both - sizeof decay_of_jemalloc)
+		strcpy(both + sizeof decay_of_jemalloc - 1, theirs);
+	return both;
+}
+
+void
+heap_start(void)
+{
+	static _Atomic bool started;
+
+	if (atomic_exchange(&started, true))
+		return;
+	settings_load();
+	gate_reset();
+	if (settings()->off)
+		gate_off();
+	purge_start();
+}
+
+/* jemalloc 5.3.0, arena.h and large.h. */
+void je_arena_cache_bin_fill_small(void *tsdn, void *arena, void *bin,
+				   void *info, unsigned index, unsigned fill);
+void *je_large_malloc(void *tsdn, void *arena, size_t bytes, bool zero);
+
+void spw_gate_fill_small(void *tsdn, void *arena, void *bin, void *info,
+			 unsigned index, unsigned fill);
+void *spw_gate_large_malloc(void *tsdn, void *arena, size_t bytes, bool zero);
+
+/* An empty bin after this is out of memory to jemalloc. */
+void
+spw_gate_fill_small(void *tsdn, void *arena, void *bin, void *info,
+		    unsigned index, unsigned fill)
+{
+	if (gate_enter(4096))
+		je_arena_cache_bin_fill_small(tsdn, arena, bin, info, index,
+					      fill);
+}
+
+void *
+spw_gate_large_malloc(void *tsdn, void *arena, size_t bytes, bool zero)
+{
+	if (!gate_enter(bytes))
+		return NULL;
+	return je_large_malloc(tsdn, arena, bytes, zero);
+}
+
+/*
+ * libm and libgcc_s serve jemalloc's heap profiles alone; loading them with
+ * every program costs a fifth of its start.
+ */
+static void *
+late(const char *library, const char *name)
+{
+	void *handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+	void *function = handle ? dlsym(handle, name) : NULL;
+
+	if (!function)
+		abort();
+	return function;
+}
+
+double spw_math_log(double x);
+double spw_math_exp(double x);
+double spw_math_round(double x);
+int spw_unwind_backtrace(int (*trace)(void *, void *), void *context);
+uintptr_t spw_unwind_ip(void *context);
+
+static double
+math(const char *name, double x)
+{
+	void *found = late("libm.so.6", name);
+	double (*function)(double);
+
+	memcpy(&function, &found, sizeof function);
+	return function(x);
+}
+
+double
+spw_math_log(double x)
+{
+	return math("log", x);
+}
+
+double
+spw_math_exp(double x)
+{
+	return math("exp", x);
+}
+
+double
+spw_math_round(double x)
+{
+	return math("round", x);
+}
+
+int
+spw_unwind_backtrace(int (*trace)(void *, void *), void *context)
+{
+	void *found = late("libgcc_s.so.1", "_Unwind_Backtrace");
+	int (*function)(int (*)(void *, void *), void *);
+
+	memcpy(&function, &found, sizeof function);
+	return function(trace, context);
+}
+
+uintptr_t
+spw_unwind_ip(void *context)
+{
+	void *found = late("libgcc_s.so.1", "_Unwind_GetIP");
+	uintptr_t (*function)(void *);
+
+	memcpy(&function, &found, sizeof function);
+	return function(context);
+}
