@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -100,9 +101,8 @@ address_parse_start_time(const char *text, uint64_t *ticks)
 	size_t length;
 
 	/* Behind the parenthesis comes field 3. */
-	for (int field = 3; at && field <= START_TIME_FIELD; field++) {
+	for (int field = 3; at && field <= START_TIME_FIELD; field++)
 		at = strchr(at + 1, ' ');
-	}
 	if (!at)
 		return -EINVAL;
 	length = strspn(at + 1, "0123456789");
