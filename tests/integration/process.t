@@ -129,7 +129,7 @@ def settings(tap, program):
             ("bogus:1", "bogus"), ("limit:12Q", "limit"), ("limit", "limit"),
             ("threads:sometimes", "threads"), ("limit:400M,psi:", "psi"),
             ("oom:panic", "oom"), ("limit:-1", "limit"),
-            ("gate:10", "gate"), ("x" * 5000 + ":1", "xxx")):
+            ("gate:soon", "gate"), ("x" * 5000 + ":1", "xxx")):
         done = harness.run([program, "work"],
                            env=harness.environment(preload, conf))
         tap.ok(fine(done) and named in done.stderr

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The survival modes on cgroup v2: kernels 6.1 and 6.12, in a small machine.
+
+With memory.max alone and with memory.high at 92 % of it. The machine is
+emulated and 10 to 20 times slower than this one, so the neighbour grows as
+fast as it can and the cache refills slowly; the sizes are those of a 400 MiB
+limit. Runs in `./quickstart check --all`; SPILLWAY_VM_RUNS runs of each (3).
+"""
+
+import collections
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+sys.dont_write_bytecode = True
+import harness  # noqa: E402
+import survival  # noqa: E402
+from harness import Tap  # noqa: E402
+
+LIMIT = 400
+HIGH = 92
+KERNELS = os.environ.get("SPILLWAY_VM_KERNELS", "6.1 6.12").split()
+RUNS = int(os.environ.get("SPILLWAY_VM_RUNS", "3"))
+MODES = os.environ.get("SPILLWAY_VM_MODES", survival.MODES)
+
+
+def real_file(path):
+    """The built file behind libtool's wrapper script."""
+    folder, name = os.path.split(path)
+    hidden = os.path.join(folder, ".libs", name)
+    return hidden if os.path.exists(hidden) else path
+
+
+def root_make(folder, files):
+    """Copies files to /t and all that they are linked with, loader too."""
+    os.mkdir(os.path.join(folder, "t"))
+    needed = set()
+    for name, path in files.items():
+        shutil.copy(os.path.realpath(path), os.path.join(folder, "t", name))
+        done = harness.run(["ldd", path], env=harness.environment())
+        needed |= set(re.findall(r"(/\S+) \(0x", done.stdout))
+    for path in needed:
+        target = folder + path
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copy(os.path.realpath(path), target)
+
+
+def plan(peers):
+    """Lines for survive-guest, interleaved."""
+    lines = []
+    for _ in range(RUNS):
+        for high in (0, HIGH):
+            for mode in MODES:
+                words = survival.arguments(mode, LIMIT, 0, 30)
+                if mode == "d":
+                    words[:0] = ["--library", "/t/libspillway.so.0"]
+                preload = "-" if mode == "d" else "/t/libspillway-malloc.so"
+                lines.append([mode, str(high), preload, *words])
+                for peer in peers:
+                    if mode in "ab":
+                        lines.append([mode, str(high), "/t/" + peer, *words])
+    return "\n".join(" ".join(line) for line in lines) + "\n"
+
+
+def parse(text):
+    runs = []
+    for part in re.split(r"^run ", text, flags=re.M)[1:]:
+        first, _, rest = part.partition("\n")
+        run = harness.values(first.replace(" ", "\n"))
+        run.update(harness.values(rest))
+        run["killed"] = run["kills"] > 0 or run["rc"] == 137
+        run.setdefault("stderr", "")
+        runs.append(run)
+    return runs
+
+
+def boot(kernel, files, peers):
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.path.join(folder, "root")
+        os.mkdir(root)
+        root_make(root, {**files, **peers})
+        for name, text in (("plan", plan(peers)), ("limit", f"{LIMIT}\n")):
+            with open(os.path.join(root, "t", name), "w",
+                      encoding="ascii") as file:
+                file.write(text)
+        done = subprocess.run(
+            [os.path.join(HERE, "vm-boot"), "run", kernel,
+             os.path.join(HERE, "survive-guest")],
+            env={**os.environ, "VM_ROOT": root, "VM_MEM": "1536",
+                 "VM_TIMEOUT": str(120 + RUNS * 2 * 60 * len(MODES))},
+            stdout=subprocess.PIPE, text=True, errors="replace", check=False)
+    return done
+
+
+def report(tap, kernel, runs):
+    groups = collections.defaultdict(list)
+    for run in runs:
+        groups[run["mode"], run["high"], run["preload"]].append(run)
+    for (mode, high, preload), rows in sorted(groups.items()):
+        where = f"{kernel}, " + (f"memory.high at {HIGH:.0f} %" if high else
+                                 "memory.max alone")
+        kills = sum(run["killed"] for run in rows)
+        if "spillway" not in preload and mode != "d":
+            tap.note(f"{where}, mode {mode}, {os.path.basename(preload)}: "
+                     f"{kills} of {len(rows)} killed")
+            continue
+        bad = [(survival.judge(mode, LIMIT, run), run) for run in rows]
+        bad = [item for item in bad if item[0]]
+        tap.ok(not bad, f"{where}, mode {mode}: {len(bad)} of {len(rows)} "
+               "failed", *bad[:3])
+        for key in ("stall_max_ms", "gate_wait_max_ms", "cache_end_mib"):
+            found = [run[key] for run in rows if key in run]
+            if found:
+                tap.note(f"  {key} {min(found):.1f} to {max(found):.1f}")
+
+
+def main():
+    tap = Tap()
+    if not os.environ.get("SPILLWAY_CHECK_ALL"):
+        tap.skip_all("runs in ./quickstart check --all")
+    for tool in ("qemu-system-x86_64", "cpio", "xz", "busybox", "dpkg-deb"):
+        if not shutil.which(tool):
+            tap.skip_all(f"{tool} is not installed")
+    harness.need(tap, survivor=harness.program("survivor"),
+                 interposer=harness.interposer(), library=harness.library())
+    files = {
+        "survivor": real_file(harness.program("survivor")),
+        "libspillway-malloc.so": harness.interposer(),
+        "libspillway.so.0": harness.library(),
+    }
+    peers = {os.path.basename(path): path for name, path in
+             harness.peers().items() if name == "jemalloc"}
+    for kernel in KERNELS:
+        done = subprocess.run(
+            [os.path.join(HERE, "vm-boot"), "prepare", kernel],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False)
+        if done.returncode:
+            tap.skip(f"kernel {kernel}", done.stdout.strip()[-200:]
+                     .replace("\n", " "))
+            continue
+        done = boot(kernel, files, peers)
+        runs = parse(done.stdout)
+        expected = plan(peers).count("\n")
+        if not tap.ok(len(runs) == expected and done.returncode == 0,
+                      f"kernel {kernel}: {expected} runs came to an end",
+                      f"{len(runs)} runs, exit code {done.returncode}",
+                      done.stdout[-600:]):
+            continue
+        report(tap, kernel, runs)
+    tap.end()
+
+
+if __name__ == "__main__":
+    main()
