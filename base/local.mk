@@ -7,6 +7,8 @@ core_sources += \
 	%D%/futex.h \
 	%D%/lock.c %D%/lock.h \
 	%D%/log.c %D%/log.h \
+	%D%/nearest.c %D%/nearest.h \
 	%D%/rcu.c %D%/rcu.h \
 	%D%/settings.c %D%/settings.h \
+	%D%/spillway.c \
 	%D%/units.c %D%/units.h

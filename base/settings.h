@@ -2,12 +2,16 @@
 /*
  * Settings: what SPILLWAY_CONF and spw_configure() say.
  *
- * Usage: settings_load() once at the start, then read the members of
- * settings(); members are written before threads exist, or are atomic.
+ * Usage: settings_load() at the start, then read the members of settings().
+ * Numbers are atomic; root is written before threads exist; tiers are read
+ * through settings_tier_of().
  *
- * Caveats: allocation-free (it runs inside the first malloc). Unknown keys
- * and bad values are named through log_complain(), and nothing of that text
- * takes effect.
+ * Text: "key:value,key:value". Blanks around an item and empty items are
+ * skipped; of two items with one key the later wins.
+ *
+ * Caveats: allocation-free and locale-free (it runs inside the first malloc).
+ * Unknown keys and bad values are named through log_complain(), and nothing
+ * of that text takes effect.
  */
 #ifndef BASE_SETTINGS_H
 #define BASE_SETTINGS_H
@@ -46,9 +50,9 @@ struct settings_tier {
 };
 
 struct settings {
-	bool off;			/* off */
-	enum settings_threads threads;	/* threads:auto|never */
-	_Atomic uint64_t limit_bytes;	/* limit:400M; UINT64_MAX: none */
+	_Atomic int off;		/* off, off:yes|no */
+	_Atomic int threads;		/* threads:auto|never */
+	_Atomic uint64_t limit_bytes;	/* limit:400M|none; UINT64_MAX */
 	_Atomic int oom;		/* oom:kernel|fail */
 	_Atomic int pagecache;		/* pagecache:ignore|share */
 	_Atomic int log_level;		/* log:off|error|warning|info|debug */
@@ -69,16 +73,37 @@ struct settings {
 /* Borrowed for ever. Defaults until settings_load() or _parse() ran. */
 struct settings *settings(void);
 
-/* Reads SPILLWAY_CONF. A bad text is complained of and ignored whole. */
+/*
+ * Reads SPILLWAY_CONF the first time, does nothing later. A bad text is
+ * complained of and ignored whole. A program that runs with the rights of
+ * another user (AT_SECURE) is not told what to do by its environment.
+ */
 void settings_load(void);
 
 /*
- * 0 or -EINVAL: *bad (may be NULL) gets one line that names key and reason.
- * All or nothing. `started` refuses keys that come too late with -EBUSY.
+ * Threads and sockets exist from now on: the settings that were read when
+ * they were made (off, threads, root) are refused.
+ */
+void settings_started_set(void);
+bool settings_started(void);
+
+/*
+ * 0, -EINVAL, or -EBUSY where `started` and a key comes too late: bad (may be
+ * NULL) gets one line that names key, value and reason. All or nothing.
  */
 #define SETTINGS_BAD_BYTES 256
 int settings_parse(struct settings *into, const char *text, bool started,
 		   char bad[SETTINGS_BAD_BYTES]);
+
+/* The i-th key for manual and --help, in their order; NULL after the last. */
+struct settings_key {
+	const char *name;
+	const char *values;		/* "SIZE or PERCENT", "auto, never" */
+	const char *start_value;	/* what holds where nothing is said */
+	const char *help;		/* a few words */
+	bool early;			/* only before the first use */
+};
+const struct settings_key *settings_key(unsigned i);
 
 /* "free", "cold", "garbage", "warm", "last" or a number 0 to 40; -1. */
 int settings_tier_parse(const char *text, size_t length);
