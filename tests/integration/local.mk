@@ -1,11 +1,12 @@
 # tests/integration: real programs and real kernel events.
 # The .t files are python3, share harness.py and find what is built by the
 # folder that make runs in.
-check_PROGRAMS += %D%/survivor %D%/process
+check_PROGRAMS += %D%/survivor %D%/process %D%/shrinkers
 %C%_survivor_SOURCES = %D%/survivor.c %D%/survivor.h %D%/survivor_burst.c \
 	%D%/survivor_cache.c
 %C%_process_SOURCES = %D%/process.c %D%/process.h %D%/process_children.c \
 	%D%/process_hostile.c %D%/process_load.c
+%C%_shrinkers_SOURCES = %D%/shrinkers.c %D%/process.h
 
 # Linked with libjemalloc.so, which libjemalloc-dev brings.
 check_PROGRAMS += %D%/jemalloc_user
@@ -16,8 +17,9 @@ check_LTLIBRARIES += %D%/plugin.la
 %C%_plugin_la_SOURCES = %D%/plugin.c
 %C%_plugin_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
-integration_tests = %D%/bindings.t %D%/page-cache.t %D%/process.t \
-	%D%/programs.t %D%/psi-false.t %D%/run.t %D%/servers.t \
+integration_tests = %D%/bindings.t %D%/idle.t %D%/page-cache.t \
+	%D%/process.t %D%/programs.t %D%/psi-false.t %D%/return.t \
+	%D%/run.t %D%/servers.t %D%/shrinkers.t \
 	%D%/survive.t %D%/survive.long.t
 TESTS += $(integration_tests)
 EXTRA_DIST += $(integration_tests) %D%/harness.py %D%/survival.py %D%/survive

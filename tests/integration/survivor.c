@@ -33,6 +33,7 @@
 struct survivor_options options = {
 	.limit_mib = 400,
 	.heap_mib = 300,
+	.block_bytes = 1024,
 	.map_mib = 300,
 	.cache_mib = 350,
 	.neighbour_mib = 200,
@@ -143,6 +144,7 @@ usage(void)
 	static const char text[] =
 		"usage: survivor burst|idle|cache|grow [options], sizes in MiB\n"
 		"  --limit N --heap N --map N --keep N (one block in N stays)\n"
+		"  --block BYTES --random (which block stays)\n"
 		"  --cache N --neighbour N --neighbour-rate MIB_S (0: no pace)\n"
 		"  --fill MIB_S --refill MIB_S --after MS --hold-lock\n"
 		"  --wait N (MiB of heap, then a line on standard input)\n"
@@ -159,6 +161,8 @@ options_read(int argc, char **argv)
 		{ "heap", 1, NULL, 'h' },
 		{ "map", 1, NULL, 'm' },
 		{ "keep", 1, NULL, 'k' },
+		{ "block", 1, NULL, 'b' },
+		{ "random", 0, NULL, 'X' },
 		{ "cache", 1, NULL, 'c' },
 		{ "neighbour", 1, NULL, 'n' },
 		{ "neighbour-rate", 1, NULL, 'r' },
@@ -175,6 +179,7 @@ options_read(int argc, char **argv)
 		['h'] = &options.heap_mib,
 		['m'] = &options.map_mib,
 		['k'] = &options.keep,
+		['b'] = &options.block_bytes,
 		['c'] = &options.cache_mib,
 		['n'] = &options.neighbour_mib,
 		['r'] = &options.neighbour_mib_s,
@@ -188,6 +193,8 @@ options_read(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'H')
 			options.hold_lock = true;
+		else if (c == 'X')
+			options.random = true;
 		else if (c == 'L')
 			options.library = optarg;
 		else if (c > 0 && c < 128 && members[c])
