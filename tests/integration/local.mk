@@ -17,9 +17,8 @@ check_LTLIBRARIES += %D%/plugin.la
 %C%_plugin_la_SOURCES = %D%/plugin.c
 %C%_plugin_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
-integration_tests = %D%/bindings.t %D%/idle.t %D%/page-cache.t \
+integration_tests += %D%/bindings.t %D%/idle.t %D%/page-cache.t \
 	%D%/process.t %D%/programs.t %D%/psi-false.t %D%/return.t \
-	%D%/run.t %D%/servers.t %D%/shrinkers.t \
-	%D%/survive.t %D%/survive.long.t
-TESTS += $(integration_tests)
-EXTRA_DIST += $(integration_tests) %D%/harness.py %D%/survival.py %D%/survive
+	%D%/run.t %D%/servers.t %D%/shrinkers.t %D%/survive.t
+long_tests += %D%/survive.long.t
+EXTRA_DIST += %D%/harness.py %D%/survival.py %D%/survive

@@ -122,8 +122,6 @@ def report(tap, kernel, runs):
 
 def main():
     tap = Tap()
-    if not os.environ.get("SPILLWAY_CHECK_ALL"):
-        tap.skip_all("runs in ./quickstart check --all")
     for tool in ("qemu-system-x86_64", "cpio", "xz", "busybox", "dpkg-deb"):
         if not shutil.which(tool):
             tap.skip_all(f"{tool} is not installed")
