@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <spillway/export.h>
+
 char *plugin_make(size_t bytes);
 void plugin_release(char *block);
 
-char *
+SPW_EXPORT char *
 plugin_make(size_t bytes)
 {
 	char *block = malloc(bytes);
@@ -16,7 +18,7 @@ plugin_make(size_t bytes)
 	return block;
 }
 
-void
+SPW_EXPORT void
 plugin_release(char *block)
 {
 	free(block);

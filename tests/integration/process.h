@@ -15,7 +15,7 @@ void process_work(size_t mib);
 int process_threads_now(void);
 
 void process_fork(void);
-void process_spawn(const char *self);
+void process_spawn(char *self);
 void process_late_threads(void);
 void process_seccomp(bool kill);
 void process_close_all(const char *folder);

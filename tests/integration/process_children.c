@@ -82,9 +82,10 @@ process_fork(void)
 }
 
 void
-process_spawn(const char *self)
+process_spawn(char *self)
 {
-	char *const arguments[] = { (char *)self, "small", NULL };
+	char mode[] = "small";
+	char *const arguments[] = { self, mode, NULL };
 	pthread_t thread;
 	extern char **environ;
 

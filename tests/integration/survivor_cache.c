@@ -149,11 +149,11 @@ refill_for(uint64_t ns, size_t mib_s)
 static void
 neighbour_start(void)
 {
-	char mib[32];
-	char rate[32];
-	char *arguments[] = { "survivor",	  "--neighbour", mib,
-			      "--neighbour-rate", rate,		 "grow",
-			      NULL };
+	char name[] = "survivor";
+	char mib[48];
+	char rate[48];
+	char mode[] = "grow";
+	char *arguments[] = { name, mib, rate, mode, NULL };
 	char *environment[] = { NULL };
 	posix_spawn_file_actions_t actions;
 	int to[2];
@@ -161,8 +161,9 @@ neighbour_start(void)
 
 	if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC | O_NONBLOCK))
 		survivor_die("pipe");
-	snprintf(mib, sizeof(mib), "%zu", options.neighbour_mib);
-	snprintf(rate, sizeof(rate), "%zu", options.neighbour_mib_s);
+	snprintf(mib, sizeof(mib), "--neighbour=%zu", options.neighbour_mib);
+	snprintf(rate, sizeof(rate), "--neighbour-rate=%zu",
+		 options.neighbour_mib_s);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, to[0], 0);
 	posix_spawn_file_actions_adddup2(&actions, from[1], 3);
