@@ -1,0 +1,1 @@
+# tests/fuzz: parsers against bytes, sequences against a model.
