@@ -59,6 +59,9 @@ const struct core_heap *core_heap(void);
  */
 int core_spawn(void *(*body)(void *), void *argument);
 
+/* First thing on a thread of ours. */
+void core_thread_starts(const char *name);
+
 /* Counters behind spw_stats(); relaxed. */
 struct core_counters {
 	_Atomic uint64_t reclaimed_bytes, returned_bytes;

@@ -545,8 +545,7 @@ engine_thread(void *argument)
 	uint32_t mine = (uint32_t)(uintptr_t)argument;
 	struct request *r;
 
-	rcu_thread_is_ours = true;
-	syscall(SYS_prctl, 15 /* PR_SET_NAME */, "spw-reclaimer", 0, 0, 0);
+	core_thread_starts("spw-reclaimer");
 	while (sleep_for_work(mine)) {
 		atomic_store(&busy, true);
 		if (subscribers_pending())

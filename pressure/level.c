@@ -163,7 +163,7 @@ level_of_headroom(const struct level_input *input,
 		return SPW_LEVEL_CRITICAL;
 	}
 	if (h < output->soft_bytes) {
-		*deficit = output->soft_bytes + output->soft_bytes / 4 - h;
+		*deficit = output->soft_bytes + output->soft_bytes / 8 - h;
 		return SPW_LEVEL_MEDIUM;
 	}
 	if (h < output->soft_bytes + output->soft_bytes / 2) {

@@ -336,8 +336,7 @@ monitor_thread(void *unused)
 	int bell;
 
 	(void)unused;
-	rcu_thread_is_ours = true;
-	syscall(SYS_prctl, 15 /* PR_SET_NAME */, "spw-monitor", 0, 0, 0);
+	core_thread_starts("spw-monitor");
 	leave_descriptors();
 	bell = open_bell();
 	if (bell < 0)

@@ -3,8 +3,9 @@
  * One reclaim pass.
  *
  *	collect references -> count -> tier by tier, cheapest first:
- *	  split what is left by count, best measured yield first
- *	  call, drain the FREE tier behind it, sense again, credit
+ *	  rounds of one step for each, best measured yield first, split by
+ *	  count: call, drain the FREE tier behind it, sense again, credit;
+ *	  until the tier gives nothing more
  *
  * Called by engine.c on the reclaimer thread; calls shrinkers and
  * monitor_sense(). Stops when nothing is left to want, when overtaken, or at
@@ -30,7 +31,11 @@
 /* One madvise too long frees too late: 64 MiB did (reports/pressure). */
 #define STEP_HARD_BYTES (4 * MIB)
 #define STEP_SOFT_BYTES (16 * MIB)
+/* Of a shrinker of the program: its call costs two readings. */
+#define STEP_PROGRAM_BYTES (8 * MIB)
 #define SHARE_MIN_BYTES (64ull << 10)
+/* What a shrinker without a count is taken for, while it gives anything. */
+#define UNKNOWN_BYTES (64 * MIB)
 #define SENSE_NS (2 * CLOCK_MS)
 #define HOLD_MIN_NS (100 * CLOCK_MS)
 #define HOLD_MAX_NS (60 * CLOCK_S)
@@ -41,15 +46,19 @@
 struct asked {
 	struct spw_shrinker *shrinker;
 	uint64_t count;		/* UINT64_MAX: unknown */
+	bool dry;		/* gave nothing when last asked */
 };
 
-/* Only one thread runs passes; what it found is read by the monitor. */
-static _Atomic uint64_t counted_bytes;
+/* Only one thread runs passes; what it found is read by the monitor.
+ * UNKNOWN until a first pass has asked. */
+static _Atomic uint64_t counted_bytes = UNKNOWN_BYTES;
 
 uint64_t
 pass_counted_bytes(void)
 {
-	return atomic_load_explicit(&counted_bytes, memory_order_relaxed);
+	return shrinkers_count() ? atomic_load_explicit(&counted_bytes,
+							memory_order_relaxed) :
+				   0;
 }
 
 uint64_t
@@ -234,7 +243,7 @@ credit_later(struct spw_shrinker *s, uint64_t resident)
 }
 
 /* One of the program's shrinkers: asks, drains, measures, credits. */
-static void
+static uint64_t
 ask_program(struct pass *pass, struct asked *a, uint64_t share,
 	    struct asked *all, unsigned all_count)
 {
@@ -245,7 +254,7 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 
 	claimed = call_shrink(pass, s, share, &ns);
 	if (engine_overtaken(pass->generation))
-		return;
+		return 0;
 	if (heap && heap->flush_thread)
 		heap->flush_thread();
 	drain_free(pass, all, all_count);
@@ -268,7 +277,10 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 		note_hold(pass, s, share, went);
 	}
 	note_yield(s, went, ns);
+	if (a->count != UINT64_MAX)
+		a->count -= claimed < a->count ? claimed : a->count;
 	engine_progress(pass);
+	return claimed == SPW_SHRINK_LATER ? 0 : went;
 }
 
 static bool
@@ -294,6 +306,8 @@ count_all(struct pass *pass, struct asked *list, unsigned count)
 		struct spw_shrinker *s = list[i].shrinker;
 
 		list[i].count = UINT64_MAX;
+		if (!s->count && !atomic_load(&s->futile))
+			programs += UNKNOWN_BYTES;
 		if (!s->count || !may_ask(pass, s) || !shrinkers_enter(s))
 			continue;
 		engine_call_begin(s);
@@ -353,25 +367,56 @@ share_of(const struct asked *a, const struct asked *end, uint64_t want)
 	return share < (double)want ? (uint64_t)share : want;
 }
 
+/*
+ * One round over list[from, to), a tier: a step for each, so that the first
+ * bytes are back while the rest is still being freed, and nobody gives more
+ * than is still wanted. True when anything moved.
+ */
+static bool
+ask_round(struct pass *pass, struct asked *list, unsigned count, unsigned from,
+	  unsigned to)
+{
+	bool moved = false;
+
+	for (unsigned i = from; i < to; i++) {
+		struct asked *a = &list[i];
+		uint64_t want = left(pass), went;
+
+		if (!want)
+			return false;
+		if (a->dry || !a->count || !may_ask(pass, a->shrinker))
+			continue;
+		if (a->shrinker->exact) {
+			went = ask_exact(pass, a->shrinker, want);
+			a->dry = true; /* drained after every call */
+		} else {
+			uint64_t share = share_of(a, list + to, want);
+
+			if (share > STEP_PROGRAM_BYTES)
+				share = STEP_PROGRAM_BYTES;
+			went = ask_program(pass, a, share, list, count);
+			a->dry = went == 0;
+		}
+		moved |= went > 0;
+		if (engine_overtaken(pass->generation))
+			return false;
+	}
+	return moved;
+}
+
 static void
 ask_all(struct pass *pass, struct asked *list, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++) {
-		struct spw_shrinker *s = list[i].shrinker;
-		uint64_t want = left(pass);
+	unsigned from = 0, to;
 
-		if (!want)
-			break;
-		if (!list[i].count || !may_ask(pass, s))
-			continue;
-		if (s->exact)
-			ask_exact(pass, s, want);
-		else
-			ask_program(pass, &list[i],
-				    share_of(&list[i], list + count, want),
-				    list, count);
-		if (engine_overtaken(pass->generation))
-			break;
+	for (; from < count && left(pass); from = to) {
+		for (to = from + 1;
+		     to < count &&
+		     list[to].shrinker->tier == list[from].shrinker->tier;
+		     to++)
+			;
+		while (ask_round(pass, list, count, from, to))
+			;
 	}
 }
 
@@ -389,6 +434,7 @@ pass_run(struct pass *pass)
 	monitor_view(&view);
 	for (unsigned i = 0; i < count; i++) {
 		list[i].shrinker = collected[i];
+		list[i].dry = false;
 		credit_later(collected[i], view.resident_bytes);
 	}
 	count_all(pass, list, count);
