@@ -85,7 +85,7 @@ usage(void)
 {
 	fprintf(stderr,
 		"usage: process small|work|fork|spawn|threads|seccomp|"
-		"seccomp-kill|linked\n"
+		"seccomp-kill|seccomp-direct|linked\n"
 		"       process close FOLDER\n"
 		"       process deepbind|deepbind-across PLUGIN\n"
 		"       process dlopen LIBRARY\n");
@@ -123,9 +123,11 @@ main(int argc, char **argv)
 	else if (!strcmp(mode, "threads"))
 		process_late_threads();
 	else if (!strcmp(mode, "seccomp"))
-		process_seccomp(false);
+		process_seccomp(false, false);
 	else if (!strcmp(mode, "seccomp-kill"))
-		process_seccomp(true);
+		process_seccomp(true, false);
+	else if (!strcmp(mode, "seccomp-direct"))
+		process_seccomp(true, true);
 	else if (!strcmp(mode, "linked"))
 		process_linked();
 	else if (!argument)

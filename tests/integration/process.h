@@ -17,7 +17,7 @@ int process_threads_now(void);
 void process_fork(void);
 void process_spawn(char *self);
 void process_late_threads(void);
-void process_seccomp(bool kill);
+void process_seccomp(bool kill, bool direct);
 void process_close_all(const char *folder);
 void process_deepbind(const char *plugin, bool across);
 void process_dlopen(const char *library);

@@ -54,7 +54,8 @@ def simple(tap, program):
             (["spawn"], "vfork, posix_spawn and system beside a busy thread"),
             (["threads"], "threads that allocate in destructors and at exit"),
             (["seccomp"], "a filter that answers EPERM to all but malloc"),
-            (["seccomp-kill"], "a filter that kills for all but malloc")):
+            (["seccomp-kill"], "a filter that kills for all but malloc"),
+            (["seccomp-direct"], "the same by the system call of its own")):
         command = [program, *words]
         both(tap, title, command)
         if not words[0].startswith("seccomp"):

@@ -24,9 +24,13 @@
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1),      \
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-/* What malloc and the end of a program need, and nothing else. */
+/*
+ * What malloc and the end of a program need, and nothing else. With `kill`
+ * the process has been large before and is killed for any other call.
+ * `direct` takes the other of the two ways to install a filter.
+ */
 void
-process_seccomp(bool kill)
+process_seccomp(bool kill, bool direct)
 {
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
@@ -55,11 +59,18 @@ process_seccomp(bool kill)
 		.filter = filter,
 	};
 
-	process_work(1);
+	process_work(kill ? 64 : 1);
+	usleep(50000);
 	process_check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
 		      "PR_SET_NO_NEW_PRIVS");
-	process_check(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program),
-		      "PR_SET_SECCOMP");
+	if (direct)
+		process_check(!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0,
+				       &program),
+			      "seccomp");
+	else
+		process_check(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER,
+				     &program),
+			      "PR_SET_SECCOMP");
 	for (int i = 0; i < 5; i++)
 		process_work(64);
 }
