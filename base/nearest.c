@@ -9,6 +9,7 @@
  */
 #include "base/nearest.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define LETTERS 16
@@ -50,15 +51,16 @@ distance(const char *text, size_t length, const char *word)
 const char *
 nearest_word(const char *text, size_t length, const char *(*word)(unsigned i))
 {
-	unsigned bound = length < 5 ? 2 : 3;
+	unsigned nearest_distance = 3;
 	const char *nearest = NULL;
 	const char *known;
 
 	for (unsigned i = 0; (known = word(i)) != NULL; i++) {
+		bool is_short = length < 5 || strlen(known) < 5;
 		unsigned d = distance(text, length, known);
 
-		if (d < bound) {
-			bound = d;
+		if (d < nearest_distance && d <= (is_short ? 1 : 2)) {
+			nearest_distance = d;
 			nearest = known;
 		}
 	}

@@ -14,8 +14,8 @@
 
 /*
  * `word` gives the i-th known word and NULL after the last. Returns the one
- * that is fewest letters away, at most two (one for texts below five letters),
- * case aside; the first of equals; NULL where none is that near.
+ * that is fewest letters away, at most two (one where text or word have fewer than
+ * five letters), case aside; the first of equals; NULL where none is near.
  */
 const char *nearest_word(const char *text, size_t length,
 			 const char *(*word)(unsigned i));

@@ -3,3 +3,29 @@
 #	unit_tests += %D%/units
 #	%C%_units_SOURCES = %D%/units.c
 #	%C%_units_LDADD = $(test_ldadd)
+
+# base, alone and with its assertions of level 2: lock order, faults.
+check_LTLIBRARIES += %D%/libbase.la
+%C%_libbase_la_SOURCES = base/assert.c base/fault.c base/file.c base/lock.c \
+	base/log.c base/nearest.c base/settings.c base/spillway.c base/units.c
+%C%_libbase_la_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
+base_tests = %D%/fault %D%/file %D%/lock %D%/log %D%/nearest %D%/settings \
+	%D%/units
+unit_tests += $(base_tests)
+base_ldadd = tests/libtap.la %D%/libbase.la
+%C%_fault_SOURCES = %D%/fault.c
+%C%_fault_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
+%C%_fault_LDADD = $(base_ldadd)
+%C%_file_SOURCES = %D%/file.c
+%C%_file_LDADD = $(base_ldadd)
+%C%_lock_SOURCES = %D%/lock.c
+%C%_lock_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
+%C%_lock_LDADD = $(base_ldadd)
+%C%_log_SOURCES = %D%/log.c
+%C%_log_LDADD = $(base_ldadd)
+%C%_nearest_SOURCES = %D%/nearest.c
+%C%_nearest_LDADD = $(base_ldadd)
+%C%_settings_SOURCES = %D%/settings.c
+%C%_settings_LDADD = $(base_ldadd)
+%C%_units_SOURCES = %D%/units.c
+%C%_units_LDADD = $(base_ldadd)
