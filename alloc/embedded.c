@@ -23,13 +23,13 @@
 #include "base/settings.h"
 #include "pressure/gate.h"
 
-/* Small and quick; MALLOC_CONF comes after it and wins. Hidden, so that a
+/* Small and quick (bench/README.md); MALLOC_CONF comes after it and wins. Hidden, so that a
  * program's own malloc_conf does not replace it (-Bsymbolic). */
 const char *malloc_conf =
-	"dirty_decay_ms:-1,muzzy_decay_ms:0";
+	"dirty_decay_ms:-1,muzzy_decay_ms:0,tcache_gc_incr_bytes:4194304";
 
-static const char decay_of_jemalloc[] = "dirty_decay_ms:10000,"
-					"muzzy_decay_ms:0,";
+static const char conf_of_jemalloc[] = "dirty_decay_ms:10000,"
+				       "tcache_gc_incr_bytes:65536,";
 
 static const struct heap_api api = {
 	.embedded = true,
@@ -61,9 +61,9 @@ spw_embedded_getenv(const char *name)
 	heap_start();
 	if (!settings()->off)
 		return theirs;
-	memcpy(both, decay_of_jemalloc, sizeof decay_of_jemalloc);
-	if (theirs && strlen(theirs) < sizeof both - sizeof decay_of_jemalloc)
-		strcpy(both + sizeof decay_of_jemalloc - 1, theirs);
+	memcpy(both, conf_of_jemalloc, sizeof conf_of_jemalloc);
+	if (theirs && strlen(theirs) < sizeof both - sizeof conf_of_jemalloc)
+		strcpy(both + sizeof conf_of_jemalloc - 1, theirs);
 	return both;
 }
 
@@ -89,6 +89,19 @@ void *je_large_malloc(void *tsdn, void *arena, size_t bytes, bool zero);
 void spw_gate_fill_small(void *tsdn, void *arena, void *bin, void *info,
 			 unsigned index, unsigned fill);
 void *spw_gate_large_malloc(void *tsdn, void *arena, size_t bytes, bool zero);
+
+void je_arena_decay(void *tsdn, void *arena, bool background, bool all);
+void spw_embedded_last_thread(void *tsdn, void *arena, bool background,
+			      bool all);
+
+/* The arena's next thread will want these pages; under pressure the
+ * reclaimer returns them. */
+void
+spw_embedded_last_thread(void *tsdn, void *arena, bool background, bool all)
+{
+	if (settings()->off)
+		je_arena_decay(tsdn, arena, background, all);
+}
 
 /* An empty bin after this is out of memory to jemalloc. */
 void

@@ -33,8 +33,9 @@
 #define MIB (1ul << 20)
 /* Zeroing what is resident beats returning it and faulting it in again. */
 #define MEMSET_BYTES (8 * MIB)
-/* Buffers of this size and more get huge pages. */
-#define HUGE_FROM_BYTES (4 * MIB)
+/* Huge pages are for heaps of this size and more: less would pay with memory
+ * for nothing. */
+#define HUGE_HEAP_BYTES (16 * MIB)
 
 /* jemalloc 5.3.0, src/extent_mmap.c, pages.c, ecache.h, extent.h. */
 void *je_extent_alloc_mmap(void *fresh, size_t bytes, size_t alignment,
@@ -93,6 +94,9 @@ spw_pages_alloc(void *fresh, size_t bytes, size_t alignment, bool *zero,
 		return NULL;
 	pages_count((int64_t)bytes, 0);
 	*zero = true; /* fresh from the kernel */
+	if (pages_mapped_bytes() >= HUGE_HEAP_BYTES &&
+	    atomic_load_explicit(&settings()->huge, memory_order_relaxed))
+		pages_huge(address, bytes);
 	*commit = wanted;
 	if (wanted)
 		spw_pages_commit(address, bytes);
@@ -128,9 +132,6 @@ spw_pages_commit(void *address, size_t bytes)
 {
 	pages_count(0, (int64_t)bytes);
 	gate_charge(bytes);
-	if (bytes >= HUGE_FROM_BYTES &&
-	    atomic_load_explicit(&settings()->huge, memory_order_relaxed))
-		pages_huge(address, bytes);
 	return false;
 }
 
