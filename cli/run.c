@@ -40,6 +40,17 @@ static const char help[] =
 	"Exit codes: the program's; 125 a mistake in the options of run, 126\n"
 	"PROGRAM cannot be executed, 127 it is not there.\n";
 
+static void
+print_settings(void)
+{
+	const struct settings_key *key;
+
+	printf("\nSettings, KEY:VALUE with commas between:\n");
+	for (unsigned i = 0; (key = settings_key(i)) != NULL; i++)
+		printf("  %-9s %s [%s]\n            %s\n", key->name,
+		       key->values, key->start_value, key->help);
+}
+
 struct run_options {
 	const char *conf;
 	const char *limit;
@@ -81,7 +92,9 @@ parse_options(int argc, char **argv, struct run_options *o)
 			o->quiet = true;
 			break;
 		case 'h':
-			exit(say_end(say_help()));
+			say_help();
+			print_settings();
+			exit(say_end(COMMAND_DONE));
 		default:
 			return say_bad_option(argc, argv, c);
 		}

@@ -102,13 +102,12 @@ say_parse_pid(const char *text, pid_t *pid)
 int
 say_parse_bytes(const char *what, const char *text, uint64_t *bytes)
 {
-	int error = units_parse_bytes(text, strlen(text), bytes);
+	char reason[UNITS_REASON_BYTES];
 
-	if (error == -ERANGE)
-		return say_usage("%s \"%s\" is too large", what, text);
-	if (error)
-		return say_usage("%s \"%s\" is not a size like 64M or 1.5G",
-				 what, text);
+	if (units_parse_bytes(text, strlen(text), bytes) != 0)
+		return say_usage("%s \"%s\": %s", what, text,
+				 units_explain(reason, UNITS_BYTES_KIND, text,
+					       strlen(text)));
 	if (!*bytes)
 		return say_usage("%s \"%s\" must be more than nothing", what,
 				 text);
@@ -118,13 +117,12 @@ say_parse_bytes(const char *what, const char *text, uint64_t *bytes)
 int
 say_parse_ns(const char *what, const char *text, uint64_t *ns)
 {
-	int error = units_parse_ns(text, strlen(text), ns);
+	char reason[UNITS_REASON_BYTES];
 
-	if (error == -ERANGE)
-		return say_usage("%s \"%s\" is too long", what, text);
-	if (error)
-		return say_usage("%s \"%s\" is not a time like 250ms, 5s or 5m",
-				 what, text);
+	if (units_parse_ns(text, strlen(text), ns) != 0)
+		return say_usage("%s \"%s\": %s", what, text,
+				 units_explain(reason, UNITS_NS_KIND, text,
+					       strlen(text)));
 	if (!*ns)
 		return say_usage("%s \"%s\" must be more than nothing", what,
 				 text);
