@@ -28,6 +28,7 @@
 #include "alloc/arena_body.h"
 #include "alloc/arena_threads.h"
 #include "alloc/heap.h"
+#include "base/elsewhere.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/rcu.h"
@@ -139,6 +140,7 @@ spw_arena_create(struct spw_arena **out, const struct spw_arena_options *o)
 	struct arena_body *body;
 	int error;
 
+	ELSEWHERE(spw_arena_create, out, o);
 	if (!out)
 		return -EINVAL;
 	*out = NULL;
@@ -179,6 +181,7 @@ spw_arena_create(struct spw_arena **out, const struct spw_arena_options *o)
 SPW_EXPORT void
 spw_arena_destroy(struct spw_arena *arena)
 {
+	ELSEWHERE(spw_arena_destroy, arena);
 	if (!arena)
 		return;
 	spw_shrinker_unregister(arena->shrinker);
@@ -190,6 +193,7 @@ spw_arena_destroy(struct spw_arena *arena)
 SPW_EXPORT void
 spw_arena_reset(struct spw_arena *arena)
 {
+	ELSEWHERE(spw_arena_reset, arena);
 	body_reset(atomic_load(&arena->body));
 }
 
@@ -217,6 +221,7 @@ allocate(struct spw_arena *arena, size_t bytes, int flags)
 SPW_EXPORT void *
 spw_arena_malloc(struct spw_arena *arena, size_t bytes)
 {
+	ELSEWHERE(spw_arena_malloc, arena, bytes);
 	return allocate(arena, bytes, 0);
 }
 
@@ -225,6 +230,7 @@ spw_arena_calloc(struct spw_arena *arena, size_t count, size_t bytes)
 {
 	size_t all;
 
+	ELSEWHERE(spw_arena_calloc, arena, count, bytes);
 	if (__builtin_mul_overflow(count, bytes, &all)) {
 		errno = ENOMEM;
 		return NULL;
@@ -236,6 +242,7 @@ SPW_EXPORT void *
 spw_arena_aligned_alloc(struct spw_arena *arena, size_t alignment,
 			size_t bytes)
 {
+	ELSEWHERE(spw_arena_aligned_alloc, arena, alignment, bytes);
 	if (!alignment || (alignment & (alignment - 1))) {
 		errno = EINVAL;
 		return NULL;
@@ -249,6 +256,7 @@ spw_arena_realloc(struct spw_arena *arena, void *pointer, size_t bytes)
 	struct arena_body *body;
 	void *moved;
 
+	ELSEWHERE(spw_arena_realloc, arena, pointer, bytes);
 	if (!pointer)
 		return allocate(arena, bytes, 0);
 	if (!body_is_tagged(pointer))
@@ -265,6 +273,7 @@ spw_arena_realloc(struct spw_arena *arena, void *pointer, size_t bytes)
 SPW_EXPORT void
 spw_free(void *pointer)
 {
+	ELSEWHERE(spw_free, pointer);
 	if (base_likely(body_is_tagged(pointer)))
 		heap_api()->dallocx(pointer,
 				    threads_cache_flags(body_of(pointer)));
@@ -277,6 +286,7 @@ spw_arena_stats(struct spw_arena *arena, struct spw_arena_stats *s)
 {
 	struct arena_body *body;
 
+	ELSEWHERE(spw_arena_stats, arena, s);
 	if (!arena || !s || s->size != sizeof *s)
 		return -EINVAL;
 	body = atomic_load(&arena->body);

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <spillway/export.h>
+
 #include "alloc/heap.h"
 #include "alloc/purge.h"
 #include "base/settings.h"
@@ -41,6 +43,10 @@ static const struct heap_api api = {
 	.mallctlnametomib = mallctlnametomib,
 	.mallctlbymib = mallctlbymib,
 };
+
+/* What libspillway.so looks for (base/elsewhere.c). */
+extern const char spw_interposer;
+SPW_EXPORT const char spw_interposer = 1;
 
 const struct heap_api *
 heap_api(void)

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "alloc/heap.h"
+#include "base/elsewhere.h"
 #include "pressure/core.h"
 #include "pressure/shrinkers.h"
 
@@ -92,10 +93,11 @@ static struct spw_shrinker trimmer = {
 	.name = "malloc",
 };
 
-/* A pointer, no work: the core calls it when it starts. */
+/* No work: one look, and a pointer that the core calls when it starts. */
 __attribute__((constructor)) static void
 announce(void)
 {
+	elsewhere_look();
 	core_on_start(heap_start);
 }
 

@@ -23,8 +23,11 @@
 
 #define FUTEX_FOREVER UINT64_MAX
 
-/* Sleeps while *word == expected; timeout_ns is relative. */
-static inline void
+/*
+ * Sleeps while *word == expected; timeout_ns is relative. Returns 0 (woken, or
+ * the word had changed), -ETIMEDOUT or -EINTR.
+ */
+static inline int
 futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 {
 	struct timespec timeout = {
@@ -32,10 +35,14 @@ futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 		.tv_nsec = (long)(timeout_ns % CLOCK_S),
 	};
 	int saved = errno;
+	int error = 0;
 
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
-		timeout_ns == FUTEX_FOREVER ? NULL : &timeout, NULL, 0);
+	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
+		    timeout_ns == FUTEX_FOREVER ? NULL : &timeout, NULL,
+		    0) < 0)
+		error = errno == EAGAIN ? 0 : -errno;
 	errno = saved;
+	return error;
 }
 
 static inline void

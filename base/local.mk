@@ -2,6 +2,7 @@
 core_sources += \
 	%D%/assert.c %D%/assert.h \
 	%D%/clock.h \
+	%D%/elsewhere.c %D%/elsewhere.h \
 	%D%/fault.c %D%/fault.h \
 	%D%/file.c %D%/file.h \
 	%D%/futex.h \

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/elsewhere.h"
 #include "base/lock.h"
 
 static struct base_lock lock = BASE_LOCK(BASE_RANK_LOG);
@@ -111,6 +112,7 @@ spw_log_set(enum spw_log_level at_most,
 	    void (*new_sink)(enum spw_log_level, const char *, void *),
 	    void *context)
 {
+	ELSEWHERE(spw_log_set, at_most, new_sink, context);
 	lock_fork_add(&lock);
 	base_lock(&lock);
 	sink = new_sink;

@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/elsewhere.h"
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -255,6 +256,7 @@ spw_stats(struct spw_stats *s)
 	const struct core_heap *h = core_heap();
 	struct core_counters *c = &core_counters;
 
+	ELSEWHERE(spw_stats, s);
 	if (!s || s->size != sizeof *s)
 		return -EINVAL;
 	s->mapped_bytes = h ? h->mapped_bytes() : 0;
@@ -279,6 +281,7 @@ spw_pressure_grow(size_t bytes)
 {
 	int error = core_start();
 
+	ELSEWHERE(spw_pressure_grow, bytes);
 	if (error == -ENOTSUP)
 		return 0;
 	gate_charge(bytes);

@@ -29,6 +29,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/elsewhere.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/log.h"
@@ -423,6 +424,7 @@ spw_reclaim(uint64_t *reclaimed_bytes,
 	uint64_t ignored;
 	int ticket;
 
+	ELSEWHERE(spw_reclaim, reclaimed_bytes, options);
 	if (!reclaimed_bytes)
 		reclaimed_bytes = &ignored;
 	*reclaimed_bytes = 0;
@@ -450,6 +452,7 @@ spw_reclaim(uint64_t *reclaimed_bytes,
 SPW_EXPORT uint64_t
 spw_reclaim_last(void)
 {
+	ELSEWHERE(spw_reclaim_last);
 	return atomic_load(&last_reclaimed_bytes);
 }
 

@@ -28,6 +28,7 @@
 
 #include <spillway/osv.h>
 
+#include "base/elsewhere.h"
 #include "base/fault.h"
 #include "base/futex.h"
 #include "base/lock.h"
@@ -104,6 +105,7 @@ spw_shrinker_register(struct spw_shrinker **out,
 	struct spw_shrinker *s;
 	int error;
 
+	ELSEWHERE(spw_shrinker_register, out, options);
 	if (!out)
 		return refuse(NULL, "nowhere to put the handle");
 	*out = NULL;
@@ -131,6 +133,7 @@ spw_shrinker_register(struct spw_shrinker **out,
 SPW_EXPORT void
 spw_shrinker_unregister(struct spw_shrinker *s)
 {
+	ELSEWHERE(spw_shrinker_unregister, s);
 	if (!s)
 		return;
 	for (;;) {
@@ -180,6 +183,7 @@ osv_register_shrinker(const char *name, size_t (*shrink)(size_t, bool))
 	};
 	int error;
 
+	ELSEWHERE(osv_register_shrinker, name, shrink);
 	memcpy(&options.context, &shrink, sizeof shrink);
 	error = spw_shrinker_register(&s, &options);
 	if (error) {

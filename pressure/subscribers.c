@@ -24,6 +24,7 @@
 
 #include <spillway/pressure.h>
 
+#include "base/elsewhere.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/futex.h"
@@ -57,6 +58,7 @@ spw_pressure_read(struct spw_pressure *p)
 {
 	struct monitor_view view;
 
+	ELSEWHERE(spw_pressure_read, p);
 	if (!p || p->size != sizeof *p)
 		return -EINVAL;
 	if (!core_running() || !monitor_has_view()) {
@@ -97,6 +99,7 @@ spw_pressure_subscribe(struct spw_subscription **out, enum spw_level at_least,
 {
 	struct spw_subscription *s;
 
+	ELSEWHERE(spw_pressure_subscribe, out, at_least, notify, context);
 	if (!out || !notify || at_least < SPW_LEVEL_LOW ||
 	    at_least > SPW_LEVEL_CRITICAL)
 		return -EINVAL;
@@ -120,6 +123,7 @@ spw_pressure_unsubscribe(struct spw_subscription *s)
 {
 	uint32_t seen = IDLE;
 
+	ELSEWHERE(spw_pressure_unsubscribe, s);
 	if (!s)
 		return;
 	while (!atomic_compare_exchange_strong(&s->state, &seen, DEAD)) {
@@ -155,6 +159,7 @@ spw_pressure_fd(enum spw_level at_least)
 	struct spw_subscription *s;
 	int fd;
 
+	ELSEWHERE(spw_pressure_fd, at_least);
 	if (at_least < SPW_LEVEL_LOW || at_least > SPW_LEVEL_CRITICAL)
 		return -EINVAL;
 	if (core_start() == -ENOTSUP)
