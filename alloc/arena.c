@@ -46,6 +46,9 @@ struct spw_arena {
 	char name[SETTINGS_NAME_BYTES];
 };
 
+/* Set before the first arena exists, so never NULL where one is used. */
+static const struct heap_api *api;
+
 static uint64_t
 limit_of(const struct spw_arena *arena)
 {
@@ -149,7 +152,8 @@ spw_arena_create(struct spw_arena **out, const struct spw_arena_options *o)
 		return error;
 	if (core_start() == -ENOTSUP)
 		return -ENOTSUP;
-	if (!heap_api())
+	api = heap_api();
+	if (!api)
 		return refuse(o->name, "there is no jemalloc 5.3 in this "
 				       "process: preload or link "
 				       "libspillway-malloc.so", -ENOSYS);
@@ -208,7 +212,7 @@ allocate(struct spw_arena *arena, size_t bytes, int flags)
 	if (exchangeable)
 		rcu_read_lock();
 	body = atomic_load_explicit(&arena->body, memory_order_acquire);
-	pointer = heap_api()->mallocx(bytes ? bytes : 1,
+	pointer = api->mallocx(bytes ? bytes : 1,
 				      flags | body->arena_flags |
 					      threads_cache_flags(body));
 	if (exchangeable)
@@ -262,7 +266,7 @@ spw_arena_realloc(struct spw_arena *arena, void *pointer, size_t bytes)
 	if (!body_is_tagged(pointer))
 		return realloc(pointer, bytes ? bytes : 1);
 	body = body_of(pointer);
-	moved = heap_api()->rallocx(pointer, bytes ? bytes : 1,
+	moved = api->rallocx(pointer, bytes ? bytes : 1,
 				    body->arena_flags |
 					    threads_cache_flags(body));
 	if (!moved)
@@ -275,7 +279,7 @@ spw_free(void *pointer)
 {
 	ELSEWHERE(spw_free, pointer);
 	if (base_likely(body_is_tagged(pointer)))
-		heap_api()->dallocx(pointer,
+		api->dallocx(pointer,
 				    threads_cache_flags(body_of(pointer)));
 	else
 		heap_free(pointer);

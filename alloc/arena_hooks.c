@@ -96,8 +96,38 @@ charge(struct arena_body *body, size_t bytes)
 	return true;
 }
 
-/* extent_alloc_t. jemalloc's metadata comes with *commit set: it is counted
- * apart, since little of it is ever touched. */
+static void
+uncharge(struct arena_body *body, size_t bytes)
+{
+	atomic_fetch_sub_explicit(&body->committed_bytes, bytes,
+				  memory_order_relaxed);
+	pages_count(0, -(int64_t)bytes);
+}
+
+/* jemalloc's metadata comes in aligned blocks of huge pages, committed and
+ * zero: it is counted apart, since little of it is ever touched. */
+static bool
+is_metadata(size_t bytes, size_t alignment, bool zero, bool commit)
+{
+	return zero && commit && alignment >= PAGES_HUGE_BYTES &&
+	       bytes % PAGES_HUGE_BYTES == 0;
+}
+
+/* A refused commit makes jemalloc map anew: an arena at its limit would eat
+ * the window. */
+static bool
+mapped_enough(const struct arena_body *body)
+{
+	uint64_t limit = atomic_load_explicit(&body->limit_bytes,
+					      memory_order_relaxed);
+
+	return limit < UINT64_MAX / 4 &&
+	       atomic_load_explicit(&body->mapped_bytes,
+				    memory_order_relaxed) >
+		       2 * limit + (64ull << 20);
+}
+
+/* extent_alloc_t. */
 static void *
 hook_alloc(void *hooks, void *fresh, size_t bytes, size_t alignment,
 	   bool *zero, bool *commit, unsigned index)
@@ -108,14 +138,21 @@ hook_alloc(void *hooks, void *fresh, size_t bytes, size_t alignment,
 	(void)index;
 	if (fresh || base_fault("arena_map"))
 		return NULL;
-	address = claim(body, bytes, alignment);
-	if (!address)
-		return NULL;
-	*zero = true;
-	if (*commit) {
-		pages_count_metadata((int64_t)bytes);
+	if (is_metadata(bytes, alignment, *zero, *commit)) {
+		address = claim(body, bytes, alignment);
+		if (address)
+			pages_count_metadata((int64_t)bytes);
 		return address;
 	}
+	if (mapped_enough(body) || (*commit && !charge(body, bytes)))
+		return NULL;
+	address = claim(body, bytes, alignment);
+	if (!address) {
+		if (*commit)
+			uncharge(body, bytes);
+		return NULL;
+	}
+	*zero = true;
 	atomic_fetch_add_explicit(&body->mapped_bytes, bytes,
 				  memory_order_relaxed);
 	pages_count((int64_t)bytes, 0);
@@ -161,9 +198,7 @@ hook_decommit(void *hooks, void *address, size_t bytes, size_t offset,
 	(void)index;
 	if (!pages_return((char *)address + offset, length))
 		return true;
-	atomic_fetch_sub_explicit(&body->committed_bytes, length,
-				  memory_order_relaxed);
-	pages_count(0, -(int64_t)length);
+	uncharge(body, length);
 	return false;
 }
 
