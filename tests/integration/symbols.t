@@ -76,7 +76,7 @@ if [ -e "$interposer" ]; then
 	result "$(echo "$all" | grep -E '^(je_|malloc_conf|spw_heap_)')" \
 		"nothing internal to jemalloc is exported"
 	allowed=$(echo "$family $jemalloc $operators osv_register_shrinker" |
-		tr -s ' \n' '\n\n')
+		tr ' ' '\n')
 	result "$(echo "$all" | grep -v '^spw_' | grep -vxF "$allowed")" \
 		'everything else that the interposer exports is spw_*'
 	result "$(needed "$interposer" | grep -E 'stdc|jemalloc|libm\.|gcc_s')" \
