@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/elsewhere.h"
 #include "base/log.h"
 #include "base/settings.h"
 
@@ -88,6 +89,7 @@ spw_configure(const char *text)
 	char bad[SETTINGS_BAD_BYTES];
 	int error;
 
+	ELSEWHERE(spw_configure, text);
 	if (!text) {
 		log_complain("spw_configure: no text (NULL)");
 		return -EINVAL;
