@@ -25,7 +25,7 @@ AC_DEFUN([SPW_WARNINGS],
 [SPW_CFLAGS="-std=gnu11 -fvisibility=hidden"
 m4_foreach_w([spw_flag], [-Wall -Wextra -Wshadow -Wstrict-prototypes
 	-Wmissing-prototypes -Wold-style-definition -Wwrite-strings -Wundef
-	-Wvla -Wpointer-arith -Wcast-qual -Wformat=2 -Wlogical-op
+	-Wvla -Wpointer-arith -Wformat=2 -Wlogical-op
 	-Wno-unused-parameter -Wno-missing-field-initializers
 	-fno-math-errno -fno-semantic-interposition -ftls-model=initial-exec],
 	[SPW_CC_FLAG([SPW_CFLAGS], spw_flag)])

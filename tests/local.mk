@@ -3,10 +3,6 @@
 #	torture_tests      C, seeded, seconds long
 #	integration_tests  *.t, real programs under the built libraries
 #	long_tests         *.t, minutes to hours: ./quickstart check --all
-unit_tests =
-torture_tests =
-integration_tests =
-long_tests =
 
 # What a C test is linked with: the core that has no jemalloc, and TAP.
 check_LTLIBRARIES += %D%/libtap.la

@@ -83,8 +83,10 @@ if [ -e "$interposer" ]; then
 		'the interposer needs no libstdc++, libjemalloc, libm or libgcc_s'
 	result "$(readelf --dynamic --wide "$interposer" |
 		grep -E 'TEXTREL')" 'the interposer has no text relocations'
+elif grep -q '^MALLOC_TRUE = #' "$build/Makefile" 2>/dev/null; then
+	skip 'the interposer' 'configured with --disable-malloc'
 else
-	skip 'the interposer' 'built without it'
+	result "no $interposer" 'libspillway-malloc.so is built'
 fi
 
 library=$build/libspillway.so
