@@ -144,8 +144,8 @@ print_percentile(double value)
 }
 
 void
-bench_row(const char *name, const char *params, double value,
-	  const char *unit, double p50, double p99)
+bench_row(const char *name, const char *params, double value, const char *unit,
+	  double p50, double p99)
 {
 	if (!header_printed) {
 		puts("name\tparams\tvalue\tunit\tp50\tp99\trss_peak");
@@ -182,8 +182,7 @@ slot_value(size_t slot)
 	if (slot < BENCH_HISTOGRAM_STEPS)
 		return slot;
 	shift = (unsigned)(slot / BENCH_HISTOGRAM_STEPS) - 1;
-	return ((uint64_t)(slot % BENCH_HISTOGRAM_STEPS +
-			   BENCH_HISTOGRAM_STEPS)
+	return ((uint64_t)(slot % BENCH_HISTOGRAM_STEPS + BENCH_HISTOGRAM_STEPS)
 		<< shift) +
 	       ((1ull << shift) >> 1);
 }
@@ -351,9 +350,8 @@ print_head(int argc, char **argv)
 		bench_note("host %s, %ld cpus, kernel %s", machine.nodename,
 			   sysconf(_SC_NPROCESSORS_ONLN), machine.release);
 	bench_note("commit %s", commit != NULL ? commit : BENCH_COMMIT);
-	bench_note("preload %s", preload != NULL && *preload != '\0' ?
-					 preload :
-					 "none");
+	bench_note("preload %s",
+		   preload != NULL && *preload != '\0' ? preload : "none");
 	fputs("# flags", stdout);
 	for (int at = 0; at < argc; at++)
 		printf(" %s", argv[at]);
@@ -376,8 +374,7 @@ bench_start(const struct bench_program *program, int argc, char **argv)
 			continue;
 		}
 		if (pattern != NULL)
-			usage_error(program, "a second pattern '%s'",
-				    argv[at]);
+			usage_error(program, "a second pattern '%s'", argv[at]);
 		pattern = find_pattern(program, argv[at]);
 		at++;
 	}

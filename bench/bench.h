@@ -41,7 +41,7 @@ struct bench_pattern {
 struct bench_program {
 	const char *name;
 	const char *summary;
-	const struct bench_option *options;   /* ends with .name NULL; or NULL */
+	const struct bench_option *options; /* ends with .name NULL; or NULL */
 	const struct bench_pattern *patterns; /* ends with .name NULL; or NULL */
 };
 

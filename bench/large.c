@@ -48,7 +48,7 @@ run(uint64_t seed)
 
 static const struct bench_pattern patterns[] = {
 	{ "large-buffers", "20 live buffers of 5 to 25 MiB, replaced at random",
-	  run, 40 },
+	  run, 20 },
 	{ 0 },
 };
 

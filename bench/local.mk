@@ -1,5 +1,6 @@
 # bench: programs that compare allocators, and the scripts that run them.
-# Built by `make bench-programs`; the smoke run of each is in `make check`.
+# The smoke run of each is in `make check`. Included after tests/local.mk,
+# which starts the list of tests.
 bench_programs = \
 	%D%/burst-return \
 	%D%/idle-cost \
@@ -44,18 +45,23 @@ bench_cflags = $(AM_CFLAGS) -pthread
 %C%_threads_CFLAGS = $(bench_cflags)
 %C%_threads_LDADD =
 
-EXTRA_DIST += %D%/run %D%/compare %D%/smoke.t %D%/README.md
+EXTRA_DIST += %D%/README.md %D%/compare %D%/run
+integration_tests += %D%/smoke.t
 
 # Usable from the build directory: build/bench/run finds its programs beside
 # itself and the library above itself.
-noinst_SCRIPTS += %D%/run.stamp
+noinst_DATA += %D%/run.stamp
 CLEANFILES += %D%/run.stamp
 
-%D%/run.stamp: %D%/run %D%/compare
+%D%/run.stamp: $(srcdir)/%D%/run $(srcdir)/%D%/compare
 	$(AM_V_GEN)$(MKDIR_P) %D% && \
-	for script in run compare; do \
-		from=$(srcdir)/%D%/$$script; \
-		test %D%/$$script -ef "$$from" || \
-			cp -f "$$from" %D%/$$script || exit 1; \
-		chmod +x %D%/$$script || exit 1; \
+	for script in %D%/run %D%/compare; do \
+		test $$script -ef $(srcdir)/$$script || \
+			cp -f $(srcdir)/$$script $$script || exit 1; \
+		chmod +x $$script || exit 1; \
 	done && : > $@
+
+# The copies, not the sources of a build within the source tree.
+mostlyclean-local:
+	-test %D%/run -ef $(srcdir)/%D%/run || \
+		rm -f %D%/run %D%/compare

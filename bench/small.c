@@ -32,8 +32,10 @@ program_size(uint64_t *random)
 static void
 run_tight(uint64_t seed)
 {
-	static const size_t sizes[] = { 8,  16,	 24,  32,  48,	64,   80,   96,
-					128, 160, 192, 256, 384, 512, 768, 1024 };
+	static const size_t sizes[] = {
+		8,   16,  24,  32,  48,  64,  80,  96,
+		128, 160, 192, 256, 384, 512, 768, 1024
+	};
 
 	(void)seed;
 	for (unsigned repeat = 0; repeat < 50; repeat++) {
@@ -276,12 +278,12 @@ static const struct bench_pattern patterns[] = {
 	  run_tight, 150 },
 	{ "nested", "32 objects, freed in the opposite order", run_nested,
 	  150 },
-	{ "lifetimes", "20,000 live objects, replaced at random",
-	  run_lifetimes, 60 },
+	{ "lifetimes", "20,000 live objects, replaced at random", run_lifetimes,
+	  60 },
 	{ "calloc", "256 live zeroed blocks of 16 to 128 Ki bytes", run_calloc,
 	  60 },
-	{ "realloc", "64 vectors that grow to 256 KiB and shrink",
-	  run_realloc, 100 },
+	{ "realloc", "64 vectors that grow to 256 KiB and shrink", run_realloc,
+	  100 },
 	{ "strings", "words copied, joined and freed", run_strings, 100 },
 	{ "app", "a tree, a hash table and temporaries, by requests", run_app,
 	  100 },

@@ -128,10 +128,11 @@ make_arenas(void)
 	int (*create)(struct spw_arena **, const struct spw_arena_options *);
 	void *(*allocate)(struct spw_arena *, size_t);
 
-	create = (int (*)(struct spw_arena **, const struct spw_arena_options *))
+	create = (int (*)(struct spw_arena **,
+			  const struct spw_arena_options *))
 		dlsym(RTLD_DEFAULT, "spw_arena_create");
-	allocate = (void *(*)(struct spw_arena *, size_t))
-		dlsym(RTLD_DEFAULT, "spw_arena_malloc");
+	allocate = (void *(*)(struct spw_arena *,
+			      size_t))dlsym(RTLD_DEFAULT, "spw_arena_malloc");
 	if (create == NULL || allocate == NULL) {
 		bench_note("no spw_arena_create here: fork-arenas left out");
 		return 0;
@@ -156,8 +157,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct bench_option options[] = {
-		{ "starts", "N", "process starts (200; 0: none)", &starts,
-		  NULL, NULL },
+		{ "starts", "N", "process starts (200; 0: none)", &starts, NULL,
+		  NULL },
 		{ "command", "PATH", "what is started (/bin/true)", NULL,
 		  &command, NULL },
 		{ "forks", "N", "forks (200; 0: none)", &forks, NULL, NULL },

@@ -76,8 +76,8 @@ find_spillway(void)
 	arena_create = (int (*)(struct spw_arena **,
 				const struct spw_arena_options *))
 		dlsym(RTLD_DEFAULT, "spw_arena_create");
-	arena_malloc = (void *(*)(struct spw_arena *, size_t))
-		dlsym(RTLD_DEFAULT, "spw_arena_malloc");
+	arena_malloc = (void *(*)(struct spw_arena *, size_t))dlsym(
+		RTLD_DEFAULT, "spw_arena_malloc");
 	arena_free = (void (*)(void *))dlsym(RTLD_DEFAULT, "spw_free");
 	if (arena_create == NULL || arena_malloc == NULL ||
 	    arena_free == NULL) {
@@ -116,8 +116,7 @@ main(int argc, char **argv)
 	static const struct bench_option options[] = {
 		{ "turns", "N", "turns of each kind (200)", &turns, NULL,
 		  NULL },
-		{ "pairs", "N", "pairs in a turn (10000)", &pairs, NULL,
-		  NULL },
+		{ "pairs", "N", "pairs in a turn (10000)", &pairs, NULL, NULL },
 		{ "depth", "N", "objects live at once, 1 to 1024 (1)", &depth,
 		  NULL, NULL },
 		{ 0 },
