@@ -43,9 +43,9 @@ needed()
 
 family='malloc calloc realloc free reallocarray aligned_alloc memalign
 posix_memalign valloc pvalloc cfree malloc_usable_size malloc_trim malloc_stats
-malloc_info mallinfo mallinfo2 mallopt'
+malloc_info mallinfo mallinfo2 mallopt free_sized free_aligned_sized'
 jemalloc='mallocx rallocx xallocx sallocx dallocx sdallocx nallocx mallctl
-mallctlnametomib mallctlbymib malloc_stats_print'
+mallctlnametomib mallctlbymib malloc_stats_print malloc_message'
 # operator new, new[], delete, delete[]; plain, nothrow, sized, aligned
 operators='_Znwm _Znam _ZnwmRKSt9nothrow_t _ZnamRKSt9nothrow_t
 _ZnwmSt11align_val_t _ZnamSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
@@ -54,6 +54,8 @@ _ZdaPvRKSt9nothrow_t _ZdlPvm _ZdaPvm _ZdlPvSt11align_val_t
 _ZdaPvSt11align_val_t _ZdlPvSt11align_val_tRKSt9nothrow_t
 _ZdaPvSt11align_val_tRKSt9nothrow_t _ZdlPvmSt11align_val_t
 _ZdaPvmSt11align_val_t'
+# How a program's seccomp filter is noticed: alloc/sandbox.c
+wrapped='prctl syscall'
 
 missing()
 {
@@ -75,7 +77,7 @@ if [ -e "$interposer" ]; then
 		'the interposer defines operator new and delete in all forms'
 	result "$(echo "$all" | grep -E '^(je_|malloc_conf|spw_heap_)')" \
 		"nothing internal to jemalloc is exported"
-	allowed=$(echo "$family $jemalloc $operators osv_register_shrinker" |
+	allowed=$(echo "$family $jemalloc $operators $wrapped osv_register_shrinker" |
 		tr ' ' '\n')
 	result "$(echo "$all" | grep -v '^spw_' | grep -vxF "$allowed")" \
 		'everything else that the interposer exports is spw_*'
