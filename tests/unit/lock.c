@@ -178,24 +178,45 @@ wait_turn(int wanted, int next)
 	pthread_mutex_unlock(&turn_lock);
 }
 
-/* Holds a lock over somebody else's fork, lets go only when told. */
+static _Atomic bool was_left;
+
+/* Holds a lock when somebody else forks, and lets go a little later. */
 static void *
-hold_middle(void *unused)
+hold(void *lock)
 {
-	(void)unused;
-	base_lock(&middle);
+	base_lock(lock);
 	wait_turn(0, 1);
 	usleep(20000);
-	base_unlock(&middle);
+	was_left = true;
+	base_unlock(lock);
 	return NULL;
+}
+
+static int
+free_and_left(void)
+{
+	return locks_are_free() == 0 && was_left ? 0 : 1;
+}
+
+static void
+fork_waits_for(struct base_lock *lock, const char *which)
+{
+	pthread_t holder;
+	int code;
+
+	turn = 0;
+	was_left = false;
+	if (pthread_create(&holder, NULL, hold, lock) != 0)
+		tap_bail_out("no thread");
+	wait_turn(1, 2);
+	code = in_child(free_and_left);
+	pthread_join(holder, NULL);
+	tap_is(code, 0, "a fork waits for who holds the %s lock", which);
 }
 
 static void
 fork_takes_all(void)
 {
-	pthread_t holder;
-	int code;
-
 	/* Out of order and twice, as callers do. */
 	lock_fork_add(&high);
 	lock_fork_add(&low);
@@ -209,12 +230,9 @@ fork_takes_all(void)
 	base_unlock(&middle);
 	base_unlock(&high);
 
-	if (pthread_create(&holder, NULL, hold_middle, NULL) != 0)
-		tap_bail_out("no thread");
-	wait_turn(1, 2);
-	code = in_child(locks_are_free);
-	pthread_join(holder, NULL);
-	tap_is(code, 0, "also when another thread held one at the fork");
+	fork_waits_for(&low, "lowest");
+	fork_waits_for(&middle, "middle");
+	fork_waits_for(&high, "highest");
 	tap_is(in_child(rising), 0, "children of children are sound");
 }
 

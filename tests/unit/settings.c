@@ -246,6 +246,11 @@ long_texts_are_cut(void)
 	memcpy(text, "root:/", 6);
 	tap_is(settings_parse(&s, text, false, bad), -EINVAL,
 	       "a path of 100 KB is refused");
+	text[strlen("root:") + PATH_MAX] = '\0';
+	tap_is(settings_parse(&s, text, false, bad), -EINVAL,
+	       "a path of PATH_MAX bytes leaves no room for its NUL");
+	text[strlen("root:") + PATH_MAX - 1] = '\0';
+	tap_is(settings_parse(&s, text, false, bad), 0, "one less fits");
 	memset(text, ',', sizeof text - 1);
 	tap_is(settings_parse(&s, text, false, NULL), 0,
 	       "100,000 commas are an empty text");
