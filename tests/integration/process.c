@@ -83,12 +83,11 @@ process_threads_now(void)
 static int
 usage(void)
 {
-	fprintf(stderr,
-		"usage: process small|work|fork|spawn|threads|seccomp|"
-		"seccomp-kill|seccomp-direct|linked\n"
-		"       process close FOLDER\n"
-		"       process deepbind|deepbind-across PLUGIN\n"
-		"       process dlopen LIBRARY\n");
+	fprintf(stderr, "usage: process small|work|fork|spawn|threads|seccomp|"
+			"seccomp-kill|seccomp-direct|linked\n"
+			"       process close FOLDER\n"
+			"       process deepbind|deepbind-across PLUGIN\n"
+			"       process dlopen LIBRARY\n");
 	return 2;
 }
 

@@ -20,8 +20,8 @@
 
 #include "tests/integration/process.h"
 
-#define ALLOW(name)                                                  \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1),      \
+#define ALLOW(name)                                             \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), \
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 /*
@@ -50,9 +50,8 @@ process_seccomp(bool kill, bool direct)
 		ALLOW(rt_sigreturn),
 		ALLOW(newfstatat),
 		ALLOW(getrandom),
-		BPF_STMT(BPF_RET | BPF_K,
-			 kill ? SECCOMP_RET_KILL_PROCESS :
-				SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, kill ? SECCOMP_RET_KILL_PROCESS :
+						 SECCOMP_RET_ERRNO | EPERM),
 	};
 	struct sock_fprog program = {
 		.len = sizeof(filter) / sizeof(*filter),

@@ -109,8 +109,7 @@ process_dlopen(const char *library)
 void
 process_linked(void)
 {
-	void *(*volatile osv_register)(const char *,
-				       size_t (*)(size_t, bool)) =
+	void *(*volatile osv_register)(const char *, size_t (*)(size_t, bool)) =
 		(void *(*)(const char *, size_t (*)(size_t, bool)))dlsym(
 			RTLD_DEFAULT, "osv_register_shrinker");
 	int (*volatile reclaim)(uint64_t *,
@@ -118,6 +117,7 @@ process_linked(void)
 		(int (*)(uint64_t *, const struct spw_reclaim_options *))dlsym(
 			RTLD_DEFAULT, "spw_reclaim");
 
-	process_check(osv_register && reclaim, "spillway is not in the process");
+	process_check(osv_register && reclaim,
+		      "spillway is not in the process");
 	use(osv_register, reclaim);
 }

@@ -200,15 +200,13 @@ press(int seconds)
 static void
 functions_find(void)
 {
-	shrinker_register =
-		(int (*)(struct spw_shrinker **,
-			 const struct spw_shrinker_options *))dlsym(
-			RTLD_DEFAULT, "spw_shrinker_register");
+	shrinker_register = (int (*)(struct spw_shrinker **,
+				     const struct spw_shrinker_options *))
+		dlsym(RTLD_DEFAULT, "spw_shrinker_register");
 	shrinker_unregister = (void (*)(struct spw_shrinker *))dlsym(
 		RTLD_DEFAULT, "spw_shrinker_unregister");
-	reclaim = (int (*)(uint64_t *,
-			   const struct spw_reclaim_options *))dlsym(
-		RTLD_DEFAULT, "spw_reclaim");
+	reclaim = (int (*)(uint64_t *, const struct spw_reclaim_options *))
+		dlsym(RTLD_DEFAULT, "spw_reclaim");
 	process_check(shrinker_register && shrinker_unregister && reclaim,
 		      "spillway is not in the process");
 }

@@ -22,8 +22,11 @@ def arguments(mode, limit, rate=2000, refill=100):
     return [str(word) for word in words]
 
 
-def judge(mode, limit, run):
-    """Why a run of spillway is no success; empty where it is one."""
+def judge(mode, limit, run, high=0):
+    """Why a run of spillway is no success; empty where it is one.
+
+    The limit that counts for the cache is memory.high, in percent, where set.
+    """
     if run["killed"]:
         return "killed"
     if run["rc"] or run.get("survived") != 1:
@@ -34,7 +37,7 @@ def judge(mode, limit, run):
         return ""
     if run["shrinker"] != 1:
         return "osv_register_shrinker is not there"
-    least = limit - limit // 2 - 64
+    least = limit * (high or 100) // 100 - limit // 2 - 64
     if run["cache_end_mib"] < least:
         return f"cache of {run['cache_end_mib']:.0f} MiB, {least:.0f} expected"
     if run["cache_min_mib"] < limit / 25:

@@ -16,18 +16,18 @@
 
 struct survivor_options {
 	size_t limit_mib;
-	size_t heap_mib;	/* burst: malloc'd and freed */
-	size_t map_mib;		/* burst: then mapped */
-	size_t block_bytes;	/* burst: of each block */
-	size_t keep;		/* burst: one block in so many stays */
-	bool random;		/* burst: that one is chosen at random */
-	size_t cache_mib;	/* cache: its own bound */
+	size_t heap_mib;    /* burst: malloc'd and freed */
+	size_t map_mib;     /* burst: then mapped */
+	size_t block_bytes; /* burst: of each block */
+	size_t keep;        /* burst: one block in so many stays */
+	bool random;        /* burst: that one is chosen at random */
+	size_t cache_mib;   /* cache: its own bound */
 	size_t neighbour_mib;
 	size_t neighbour_mib_s; /* 0: as fast as it can */
 	size_t fill_mib_s;
 	size_t refill_mib_s;
-	size_t after_ms;	/* from the end of growth to the verdict */
-	size_t wait_mib;	/* burst: heap before a line on stdin */
+	size_t after_ms; /* from the end of growth to the verdict */
+	size_t wait_mib; /* burst: heap before a line on stdin */
 	bool hold_lock;
 	const char *library;
 };

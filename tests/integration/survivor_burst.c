@@ -38,8 +38,7 @@ fill_and_free(char **blocks, size_t count)
 		memset(blocks[i], 'x', options.block_bytes);
 		memcpy(blocks[i], &i, sizeof(i));
 	}
-	survivor_say("rss_full_mib=%.1f\n",
-		     (double)survivor_rss_bytes() / MIB);
+	survivor_say("rss_full_mib=%.1f\n", (double)survivor_rss_bytes() / MIB);
 	for (size_t i = 0; i < count; i++) {
 		if (kept(i))
 			continue;
@@ -119,9 +118,10 @@ survivor_burst(void)
 static void
 purge(void)
 {
-	int (*mallctl)(const char *, void *, size_t *, void *, size_t) =
-		(int (*)(const char *, void *, size_t *, void *, size_t))dlsym(
-			RTLD_DEFAULT, "mallctl");
+	int (*mallctl)(const char *, void *, size_t *, void *,
+		       size_t) = (int (*)(const char *, void *, size_t *,
+					  void *, size_t))dlsym(RTLD_DEFAULT,
+								"mallctl");
 
 	if (!mallctl || mallctl("thread.tcache.flush", NULL, NULL, NULL, 0) ||
 	    mallctl("arena.4096.purge", NULL, NULL, NULL, 0))
@@ -133,8 +133,8 @@ survivor_idle(void)
 {
 	size_t count = options.heap_mib * MIB / options.block_bytes;
 	char **blocks = survivor_map(count * sizeof(*blocks));
-	int (*stats_get)(struct spw_stats *) =
-		(int (*)(struct spw_stats *))dlsym(RTLD_DEFAULT, "spw_stats");
+	int (*stats_get)(struct spw_stats *) = (int (*)(
+		struct spw_stats *))dlsym(RTLD_DEFAULT, "spw_stats");
 	char c = 0;
 
 	fill_and_free(blocks, count);

@@ -274,8 +274,7 @@ run(void)
 		if (done < 0)
 			survivor_die("the neighbour was killed");
 		if (done)
-			end_ns = survivor_now_ns() +
-				 options.after_ms * 1000000;
+			end_ns = survivor_now_ns() + options.after_ms * 1000000;
 	}
 	if (!done)
 		survivor_die("the neighbour did not end its growth");

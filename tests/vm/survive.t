@@ -74,8 +74,10 @@ def parse(text):
         first, _, rest = part.partition("\n")
         run = harness.values(first.replace(" ", "\n"))
         run.update(harness.values(rest))
-        run["killed"] = run["kills"] > 0 or run["rc"] == 137
-        run.setdefault("stderr", "")
+        run["killed"] = run["kills"] > 0
+        run["stderr"] = " | ".join(re.findall("^stderr=(.*)", rest, re.M))
+        if run["tenths"] >= 1000:
+            run["error"] = "stuck for 100 s: " + run["stderr"]
         runs.append(run)
     return runs
 
@@ -110,7 +112,7 @@ def report(tap, kernel, runs):
             tap.note(f"{where}, mode {mode}, {os.path.basename(preload)}: "
                      f"{kills} of {len(rows)} killed")
             continue
-        bad = [(survival.judge(mode, LIMIT, run), run) for run in rows]
+        bad = [(survival.judge(mode, LIMIT, run, int(high)), run) for run in rows]
         bad = [item for item in bad if item[0]]
         tap.ok(not bad, f"{where}, mode {mode}: {len(bad)} of {len(rows)} "
                "failed", *bad[:3])
