@@ -207,7 +207,7 @@ fire_command(void)
 	enum { VARIABLES = 256 };
 	static char *variables[VARIABLES + 2];
 	static char own_pid[32];
-	char *arguments[] = { "sh", "-c", (char *)command, NULL };
+	const char *arguments[] = { "sh", "-c", command, NULL };
 	size_t count = 0;
 	pid_t child;
 	int status = 0;
@@ -219,7 +219,7 @@ fire_command(void)
 	snprintf(own_pid, sizeof own_pid, "PID=%ld", (long)getpid());
 	variables[count++] = own_pid;
 	variables[count] = NULL;
-	errno = posix_spawn(&child, "/bin/sh", NULL, NULL, arguments,
+	errno = posix_spawn(&child, "/bin/sh", NULL, NULL, (char **)arguments,
 			    variables);
 	if (errno != 0)
 		bench_die("posix_spawn of /bin/sh");

@@ -67,8 +67,8 @@ static pid_t
 start_child(void)
 {
 	char heap[32], garbage[32], conf[160], byte;
-	char *arguments[] = { "idle-cost", "--child", "--heap", heap,
-			      "--garbage", garbage,   NULL };
+	const char *arguments[] = { "idle-cost", "--child", "--heap", heap,
+				    "--garbage", garbage,   NULL };
 	const char *old = getenv("SPILLWAY_CONF");
 	posix_spawn_file_actions_t actions;
 	int ready[2];
@@ -89,8 +89,8 @@ start_child(void)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, ready[1], STDOUT_FILENO);
 	posix_spawn_file_actions_addclose(&actions, ready[0]);
-	errno = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, arguments,
-			    environ);
+	errno = posix_spawn(&pid, "/proc/self/exe", &actions, NULL,
+			    (char **)arguments, environ);
 	if (errno != 0)
 		bench_die("posix_spawn of itself");
 	posix_spawn_file_actions_destroy(&actions);

@@ -15,35 +15,17 @@ noinst_PROGRAMS += $(bench_programs)
 
 bench_base = %D%/bench.c %D%/bench.h
 bench_event = %D%/event.c %D%/event.h
-bench_cflags = $(AM_CFLAGS) -pthread
 
 %C%_burst_return_SOURCES = %D%/burst-return.c $(bench_event) $(bench_base)
-%C%_burst_return_CFLAGS = $(bench_cflags)
-%C%_burst_return_LDADD =
 %C%_idle_cost_SOURCES = %D%/idle-cost.c $(bench_base)
-%C%_idle_cost_CFLAGS = $(bench_cflags)
-%C%_idle_cost_LDADD =
 %C%_large_SOURCES = %D%/large.c $(bench_base)
-%C%_large_CFLAGS = $(bench_cflags)
-%C%_large_LDADD =
 %C%_malloc_tail_SOURCES = %D%/malloc-tail.c $(bench_event) $(bench_base)
-%C%_malloc_tail_CFLAGS = $(bench_cflags)
-%C%_malloc_tail_LDADD =
 %C%_shrinker_cache_SOURCES = %D%/shrinker-cache.c $(bench_base)
-%C%_shrinker_cache_CFLAGS = $(bench_cflags)
 %C%_shrinker_cache_LDADD = -lm
 %C%_small_SOURCES = %D%/small.c $(bench_base)
-%C%_small_CFLAGS = $(bench_cflags)
-%C%_small_LDADD =
 %C%_start_fork_SOURCES = %D%/start-fork.c $(bench_base)
-%C%_start_fork_CFLAGS = $(bench_cflags)
-%C%_start_fork_LDADD =
 %C%_tagged_SOURCES = %D%/tagged.c $(bench_base)
-%C%_tagged_CFLAGS = $(bench_cflags)
-%C%_tagged_LDADD =
 %C%_threads_SOURCES = %D%/threads.c $(bench_base)
-%C%_threads_CFLAGS = $(bench_cflags)
-%C%_threads_LDADD =
 
 EXTRA_DIST += %D%/README.md %D%/compare %D%/run
 integration_tests += %D%/smoke.t

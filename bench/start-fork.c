@@ -63,14 +63,14 @@ wait_for(pid_t child, const char *what)
 static void
 measure_start(void)
 {
-	char *arguments[] = { (char *)command, NULL };
+	const char *arguments[] = { command, NULL };
 
 	reset();
 	for (uint64_t i = 0; i < starts; i++) {
 		uint64_t begin = bench_now_ns();
 		pid_t child;
-		int error = posix_spawn(&child, command, NULL, NULL, arguments,
-					environ);
+		int error = posix_spawn(&child, command, NULL, NULL,
+					(char **)arguments, environ);
 
 		errno = error;
 		if (error != 0)
