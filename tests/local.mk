@@ -15,6 +15,8 @@ include %D%/fuzz/local.mk
 include %D%/integration/local.mk
 include %D%/vm/local.mk
 
+integration_tests += %D%/integration/symbols.t
+
 check_PROGRAMS += $(unit_tests) $(torture_tests)
 EXTRA_DIST += $(integration_tests) $(long_tests)
 
