@@ -12,6 +12,10 @@ fuzzers += %D%/fuzz_settings
 %C%_fuzz_settings_SOURCES = %D%/fuzz_settings.c
 %C%_fuzz_settings_LDADD = $(fuzz_ldadd)
 
+fuzzers += %D%/fuzz_control
+%C%_fuzz_control_SOURCES = %D%/fuzz_control.c
+%C%_fuzz_control_LDADD = $(fuzz_ldadd)
+
 unit_tests += $(fuzzers)
 EXTRA_DIST += %D%/README.md %D%/corpus
 

@@ -30,3 +30,12 @@ base_ldadd = tests/libtap.la %D%/libbase.la
 %C%_settings_LDADD = $(base_ldadd)
 %C%_units_SOURCES = %D%/units.c
 %C%_units_LDADD = $(base_ldadd)
+
+# The control socket, end to end in one process; what it is made of.
+unit_tests += %D%/address %D%/control %D%/json
+%C%_address_SOURCES = %D%/address.c
+%C%_address_LDADD = $(test_ldadd)
+%C%_control_SOURCES = %D%/control.c cli/reply.c
+%C%_control_LDADD = $(test_ldadd)
+%C%_json_SOURCES = %D%/json.c cli/reply.c
+%C%_json_LDADD = $(test_ldadd)
