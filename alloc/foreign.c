@@ -6,7 +6,8 @@
  * heap_start() finds out how this process's malloc gives free memory back,
  * the first of: jemalloc's mallctl, mimalloc's mi_collect, tcmalloc's
  * MallocExtension_ReleaseFreeMemory, malloc_trim; and registers it as the FREE
- * tier's shrinker. Its word is not taken: the pass measures resident memory.
+ * tier's shrinker. What went is read from resident memory, since none of them
+ * tells.
  *
  * Which functions were found is decided once, under once_control; they are
  * read without a lock afterwards.
@@ -16,9 +17,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "alloc/heap.h"
 #include "base/elsewhere.h"
+#include "base/file.h"
+#include "base/units.h"
 #include "pressure/core.h"
 #include "pressure/shrinkers.h"
 
@@ -68,11 +72,29 @@ heap_free(void *pointer)
 	free(pointer);
 }
 
+static uint64_t
+resident_bytes(void)
+{
+	char text[128];
+	uint64_t pages;
+	const char *at;
+
+	if (file_read("/proc/self/statm", text, sizeof text) <= 0)
+		return 0;
+	at = strchr(text, ' ');
+	if (!at || units_parse_number(at + 1, strspn(at + 1, "0123456789"),
+				      &pages) != 0)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static size_t
 trim(const struct spw_shrink *request, void *context)
 {
 	const struct heap_api *je = heap_api();
+	uint64_t before = resident_bytes(), after;
 
+	(void)request;
 	(void)context;
 	if (je) {
 		je->mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
@@ -84,7 +106,8 @@ trim(const struct spw_shrink *request, void *context)
 	} else {
 		malloc_trim(0);
 	}
-	return (size_t)request->target_bytes;
+	after = resident_bytes();
+	return after < before ? (size_t)(before - after) : 0;
 }
 
 static struct spw_shrinker trimmer = {
