@@ -36,6 +36,11 @@ void spw_heap_free(void *pointer);
 void *spw_heap_realloc(void *pointer, size_t bytes);
 void spw_heap_sdallocx(void *pointer, size_t bytes, int flags);
 
+/* In no header of this C library: too old, too new. */
+void cfree(void *pointer);
+void free_sized(void *pointer, size_t bytes);
+void free_aligned_sized(void *pointer, size_t alignment, size_t bytes);
+
 void heap_family_delete(void *pointer, size_t bytes);
 
 SPW_EXPORT void
