@@ -64,12 +64,18 @@ static int
 unknown(const char *name)
 {
 	const char *nearest = nearest_word(name, strlen(name), command_name);
+	char all[128];
+	size_t n = 0;
 
 	if (nearest)
 		return say_usage("there is no command \"%s\"; did you mean "
 				 "'spillway %s'?",
 				 name, nearest);
-	return say_usage("there is no command \"%s\"", name);
+	for (size_t i = 0; i < COMMANDS && n < sizeof all; i++)
+		n += (size_t)snprintf(all + n, sizeof all - n, "%s%s",
+				      i ? ", " : "", commands[i]->name);
+	return say_usage("there is no command \"%s\"; there are %s", name,
+			 all);
 }
 
 static int
