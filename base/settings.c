@@ -32,12 +32,12 @@
 #include "base/units.h"
 
 enum kind {
-	KIND_FLAG,	/* words; the bare key means the last of them */
-	KIND_WORD,	/* the value's place among the words in .values */
+	KIND_FLAG, /* words; the bare key means the last of them */
+	KIND_WORD, /* the value's place among the words in .values */
 	KIND_BYTES,
-	KIND_MARK,	/* bytes, or hundredths of a percent beside them */
+	KIND_MARK, /* bytes, or hundredths of a percent beside them */
 	KIND_NS,
-	KIND_SOURCE,	/* off|on: the bit `least` of sources */
+	KIND_SOURCE, /* off|on: the bit `least` of sources */
 	KIND_TIER,
 	KIND_PATH,
 };
@@ -45,54 +45,56 @@ enum kind {
 struct key {
 	struct settings_key shown;
 	enum kind kind;
-	size_t offset;	/* of the member in struct settings */
+	size_t offset; /* of the member in struct settings */
 	size_t offset_hundredths;
 	uint64_t least, most;
 };
 
 #define AT(member) offsetof(struct settings, member)
-#define SOURCE(word, bit, words)                                      \
-	{ { word, "off|on", "on", words, false }, KIND_SOURCE,        \
-	  AT(sources), 0, bit, 0 }
+#define EARLY true
+#define ANY_TIME false
+
+/* One row: the shown part first. */
+#define KEY(name, values, start, help, early, ...)                \
+	{                                                         \
+		{ name, values, start, help, early }, __VA_ARGS__ \
+	}
+#define WORD(name, values, start, help, early, member) \
+	KEY(name, values, start, help, early, KIND_WORD, AT(member), 0, 0, 0)
+#define SOURCE(name, bit, help)                                                \
+	KEY(name, "off|on", "on", help, ANY_TIME, KIND_SOURCE, AT(sources), 0, \
+	    bit, 0)
 
 static const struct key keys[] = {
-	{ { "off", "no|yes", "no", "be plain jemalloc, do nothing else", true },
-	  KIND_FLAG, AT(off), 0, 0, 0 },
-	{ { "threads", "auto|never", "auto",
-	    "never: sense in the allocation hooks alone", true },
-	  KIND_WORD, AT(threads), 0, 0, 0 },
-	{ { "limit", "SIZE or none", "none",
-	    "a limit of this process's own", false },
-	  KIND_BYTES, AT(limit_bytes), 0, 4096, INT64_MAX },
-	{ { "oom", "kernel|fail", "kernel",
-	    "when nothing is left to give: go on, or NULL", false },
-	  KIND_WORD, AT(oom), 0, 0, 0 },
-	{ { "pagecache", "ignore|share", "ignore",
-	    "whether page cache in use counts as headroom", false },
-	  KIND_WORD, AT(pagecache), 0, 0, 0 },
-	{ { "soft", "SIZE or PERCENT", "32M and 8%",
-	    "headroom below which reclaim begins, at least", false },
-	  KIND_MARK, AT(soft_bytes), AT(soft_hundredths), 1, INT64_MAX },
-	{ { "hard", "SIZE or PERCENT", "8M and 2%",
-	    "headroom below which growth waits, at least", false },
-	  KIND_MARK, AT(hard_bytes), AT(hard_hundredths), 1, INT64_MAX },
-	{ { "gate", "TIME", "10ms", "longest wait of one malloc; 0: never",
-	    false },
-	  KIND_NS, AT(gate_ns), 0, 0, 10 * CLOCK_S },
-	{ { "deadline", "TIME", "250ms", "for one call of one shrinker",
-	    false },
-	  KIND_NS, AT(deadline_ns), 0, CLOCK_MS, 3600 * CLOCK_S },
-	{ { "start", "SIZE", "16M", "heap from which threads are worth it",
-	    false },
-	  KIND_BYTES, AT(start_bytes), 0, 0, INT64_MAX },
-	{ { "tier", "NAME=TIER", "what the shrinker says",
-	    "overrides one shrinker's tier; may be repeated", false },
-	  KIND_TIER, 0, 0, 0, 0 },
-	{ { "huge", "off|on", "on", "huge pages for the heap", false },
-	  KIND_WORD, AT(huge), 0, 0, 0 },
-	{ { "log", "off|error|warning|info|debug", "off",
-	    "messages on descriptor 2", false },
-	  KIND_WORD, AT(log_level), 0, 0, 0 },
+	KEY("off", "no|yes", "no", "be plain jemalloc, do nothing else", EARLY,
+	    KIND_FLAG, AT(off), 0, 0, 0),
+	WORD("threads", "auto|never", "auto",
+	     "never: sense in the allocation hooks alone", EARLY, threads),
+	KEY("limit", "SIZE or none", "none", "a limit of this process's own",
+	    ANY_TIME, KIND_BYTES, AT(limit_bytes), 0, 4096, INT64_MAX),
+	WORD("oom", "kernel|fail", "kernel",
+	     "when nothing is left to give: go on, or NULL", ANY_TIME, oom),
+	WORD("pagecache", "ignore|share", "ignore",
+	     "whether page cache in use counts as headroom", ANY_TIME,
+	     pagecache),
+	KEY("soft", "SIZE or PERCENT", "32M and 8%",
+	    "headroom below which reclaim begins, at least", ANY_TIME,
+	    KIND_MARK, AT(soft_bytes), AT(soft_hundredths), 1, INT64_MAX),
+	KEY("hard", "SIZE or PERCENT", "8M and 2%",
+	    "headroom below which growth waits, at least", ANY_TIME, KIND_MARK,
+	    AT(hard_bytes), AT(hard_hundredths), 1, INT64_MAX),
+	KEY("gate", "TIME", "10ms", "longest wait of one malloc; 0: never",
+	    ANY_TIME, KIND_NS, AT(gate_ns), 0, 0, 10 * CLOCK_S),
+	KEY("deadline", "TIME", "250ms", "for one call of one shrinker",
+	    ANY_TIME, KIND_NS, AT(deadline_ns), 0, CLOCK_MS, 3600 * CLOCK_S),
+	KEY("start", "SIZE", "16M", "heap from which threads are worth it",
+	    ANY_TIME, KIND_BYTES, AT(start_bytes), 0, 0, INT64_MAX),
+	KEY("tier", "NAME=TIER", "as registered",
+	    "overrides one shrinker's tier; may be repeated", ANY_TIME,
+	    KIND_TIER, 0, 0, 0, 0),
+	WORD("huge", "off|on", "on", "huge pages for the heap", ANY_TIME, huge),
+	WORD("log", "off|error|warning|info|debug", "off",
+	     "messages on standard error", ANY_TIME, log_level),
 	SOURCE("cgroup", SETTINGS_CGROUP, "limits of control groups"),
 	SOURCE("machine", SETTINGS_MACHINE, "memory left in the machine"),
 	SOURCE("rlimit", SETTINGS_RLIMIT, "RLIMIT_AS and RLIMIT_DATA"),
@@ -100,8 +102,8 @@ static const struct key keys[] = {
 	SOURCE("notify", SETTINGS_NOTIFY, "events of control groups"),
 	SOURCE("systemd", SETTINGS_SYSTEMD, "MEMORY_PRESSURE_WATCH"),
 	SOURCE("control", SETTINGS_CONTROL, "the socket of `spillway stat`"),
-	{ { "root", "DIR", "", "in front of /proc and /sys, for tests", true },
-	  KIND_PATH, AT(root), 0, 0, 0 },
+	KEY("root", "DIR", "", "in front of /proc and /sys, for tests", EARLY,
+	    KIND_PATH, AT(root), 0, 0, 0),
 };
 
 #define KEYS (sizeof keys / sizeof *keys)
@@ -171,8 +173,8 @@ refuse(struct draft *draft, const struct item *item, const char *format, ...)
 		draft->bad[n] = item->text[n] >= ' ' && item->text[n] < 0x7f ?
 					item->text[n] :
 					'?';
-	n += (size_t)snprintf(draft->bad + n, SETTINGS_BAD_BYTES - n, "%s: ",
-			      shown < item->length ? "..." : "");
+	n += (size_t)snprintf(draft->bad + n, SETTINGS_BAD_BYTES - n,
+			      "%s: ", shown < item->length ? "..." : "");
 	va_start(arguments, format);
 	vsnprintf(draft->bad + n, SETTINGS_BAD_BYTES - n, format, arguments);
 	va_end(arguments);
@@ -240,8 +242,7 @@ parse_word(struct draft *draft, const struct key *key, const struct item *item)
 }
 
 static int
-parse_bytes(struct draft *draft, const struct key *key,
-	    const struct item *item)
+parse_bytes(struct draft *draft, const struct key *key, const struct item *item)
 {
 	char reason[UNITS_REASON_BYTES], least[UNITS_BYTES];
 	uint64_t bytes;
@@ -249,15 +250,14 @@ parse_bytes(struct draft *draft, const struct key *key,
 	if (key->offset == AT(limit_bytes) &&
 	    is_text(item->value, item->value_length, "none")) {
 		bytes = UINT64_MAX;
-	} else if (units_parse_bytes(item->value, item->value_length,
-				     &bytes) != 0) {
+	} else if (units_parse_bytes(item->value, item->value_length, &bytes) !=
+		   0) {
 		units_explain(reason, UNITS_BYTES_KIND, item->value,
 			      item->value_length);
 		return refuse(draft, item, "%s", reason);
 	} else if (bytes < key->least) {
 		units_format_bytes(least, key->least);
-		return refuse(draft, item, "too small; the least is %s",
-			      least);
+		return refuse(draft, item, "too small; the least is %s", least);
 	}
 	*(_Atomic uint64_t *)member(&draft->settings, key->offset) = bytes;
 	return 0;
@@ -273,8 +273,8 @@ parse_mark(struct draft *draft, const struct key *key, const struct item *item)
 	if (item->value_length == 0 ||
 	    item->value[item->value_length - 1] != '%')
 		return parse_bytes(draft, key, item);
-	if (units_parse_percent(item->value, item->value_length,
-				&hundredths) != 0) {
+	if (units_parse_percent(item->value, item->value_length, &hundredths) !=
+	    0) {
 		units_explain(reason, UNITS_PERCENT_KIND, item->value,
 			      item->value_length);
 		return refuse(draft, item, "%s", reason);
@@ -458,7 +458,8 @@ next_item(const char *text, struct item *item)
 		length--;
 	}
 	colon = memchr(text, ':', length);
-	*item = (struct item){ .text = text, .length = length,
+	*item = (struct item){ .text = text,
+			       .length = length,
 			       .name_length = length };
 	if (colon) {
 		item->name_length = (size_t)(colon - text);
@@ -483,20 +484,20 @@ commit_locked(struct settings *into, struct draft *draft)
 		switch (keys[k].kind) {
 		case KIND_FLAG:
 		case KIND_WORD:
-			*(_Atomic int *)member(into, at) =
-				*(_Atomic int *)member(from, at);
+			*(_Atomic int *)member(into, at) = *(
+				_Atomic int *)member(from, at);
 			break;
 		case KIND_SOURCE:
 			into->sources = from->sources;
 			break;
 		case KIND_MARK:
-			*(_Atomic unsigned *)member(into, beside) =
-				*(_Atomic unsigned *)member(from, beside);
+			*(_Atomic unsigned *)member(into, beside) = *(
+				_Atomic unsigned *)member(from, beside);
 			/* fall through */
 		case KIND_BYTES:
 		case KIND_NS:
-			*(_Atomic uint64_t *)member(into, at) =
-				*(_Atomic uint64_t *)member(from, at);
+			*(_Atomic uint64_t *)member(into, at) = *(
+				_Atomic uint64_t *)member(from, at);
 			break;
 		case KIND_TIER:
 			memcpy(into->tiers, from->tiers, sizeof into->tiers);

@@ -30,13 +30,13 @@ enum settings_threads { SETTINGS_THREADS_AUTO, SETTINGS_THREADS_NEVER };
 
 /* Sources that can be left out: SPILLWAY_CONF=psi:off and so on. */
 enum settings_source {
-	SETTINGS_CGROUP = 1 << 0,	/* cgroup:on|off */
-	SETTINGS_MACHINE = 1 << 1,	/* machine:on|off */
-	SETTINGS_RLIMIT = 1 << 2,	/* rlimit:on|off */
-	SETTINGS_PSI = 1 << 3,		/* psi:on|off */
-	SETTINGS_NOTIFY = 1 << 4,	/* notify:on|off  v1 and v2 events */
-	SETTINGS_SYSTEMD = 1 << 5,	/* systemd:on|off */
-	SETTINGS_CONTROL = 1 << 6,	/* control:on|off */
+	SETTINGS_CGROUP = 1 << 0,  /* cgroup:on|off */
+	SETTINGS_MACHINE = 1 << 1, /* machine:on|off */
+	SETTINGS_RLIMIT = 1 << 2,  /* rlimit:on|off */
+	SETTINGS_PSI = 1 << 3,     /* psi:on|off */
+	SETTINGS_NOTIFY = 1 << 4,  /* notify:on|off  v1 and v2 events */
+	SETTINGS_SYSTEMD = 1 << 5, /* systemd:on|off */
+	SETTINGS_CONTROL = 1 << 6, /* control:on|off */
 	SETTINGS_SOURCES_ALL = (1 << 7) - 1,
 };
 
@@ -50,22 +50,22 @@ struct settings_tier {
 };
 
 struct settings {
-	_Atomic int off;		/* off, off:yes|no */
-	_Atomic int threads;		/* threads:auto|never */
-	_Atomic uint64_t limit_bytes;	/* limit:400M|none; UINT64_MAX */
-	_Atomic int oom;		/* oom:kernel|fail */
-	_Atomic int pagecache;		/* pagecache:ignore|share */
-	_Atomic int log_level;		/* log:off|error|warning|info|debug */
-	_Atomic unsigned sources;	/* enum settings_source bits */
-	_Atomic uint64_t soft_bytes;	/* soft:32M or soft:8%: least soft */
+	_Atomic int off;                  /* off, off:yes|no */
+	_Atomic int threads;              /* threads:auto|never */
+	_Atomic uint64_t limit_bytes;     /* limit:400M|none; UINT64_MAX */
+	_Atomic int oom;                  /* oom:kernel|fail */
+	_Atomic int pagecache;            /* pagecache:ignore|share */
+	_Atomic int log_level;            /* log:off|error|warning|info|debug */
+	_Atomic unsigned sources;         /* enum settings_source bits */
+	_Atomic uint64_t soft_bytes;      /* soft:32M or soft:8%: least soft */
 	_Atomic unsigned soft_hundredths; /*   watermark; 0: the default */
-	_Atomic uint64_t hard_bytes;	/* hard:8M or hard:2% */
+	_Atomic uint64_t hard_bytes;      /* hard:8M or hard:2% */
 	_Atomic unsigned hard_hundredths;
-	_Atomic uint64_t gate_ns;	/* gate:10ms, longest wait; 0: never */
-	_Atomic uint64_t deadline_ns;	/* deadline:250ms for one shrinker */
-	_Atomic uint64_t start_bytes;	/* start:16M: heap that starts threads */
-	_Atomic int huge;		/* huge:on|off  huge pages */
-	char root[PATH_MAX];		/* root:DIR in front of /proc, /sys */
+	_Atomic uint64_t gate_ns;     /* gate:10ms, longest wait; 0: never */
+	_Atomic uint64_t deadline_ns; /* deadline:250ms for one shrinker */
+	_Atomic uint64_t start_bytes; /* start:16M: heap that starts threads */
+	_Atomic int huge;             /* huge:on|off  huge pages */
+	char root[PATH_MAX];          /* root:DIR in front of /proc, /sys */
 	struct settings_tier tiers[SETTINGS_TIERS_MAX];
 	unsigned tiers_count;
 };
@@ -98,10 +98,10 @@ int settings_parse(struct settings *into, const char *text, bool started,
 /* The i-th key for manual and --help, in their order; NULL after the last. */
 struct settings_key {
 	const char *name;
-	const char *values;		/* "SIZE or PERCENT", "auto, never" */
-	const char *start_value;	/* what holds where nothing is said */
-	const char *help;		/* a few words */
-	bool early;			/* only before the first use */
+	const char *values;      /* "SIZE or PERCENT", "auto, never" */
+	const char *start_value; /* what holds where nothing is said */
+	const char *help;        /* a few words */
+	bool early;              /* only before the first use */
 };
 const struct settings_key *settings_key(unsigned i);
 

@@ -240,8 +240,7 @@ units_explain(char *buffer, enum units_kind kind, const char *text,
 			 "the unit is missing; use %s", kinds[kind].names);
 	else
 		snprintf(buffer, UNITS_REASON_BYTES,
-			 "unknown unit '%s'; use %s", unit,
-			 kinds[kind].names);
+			 "unknown unit '%s'; use %s", unit, kinds[kind].names);
 	return buffer;
 }
 

@@ -35,11 +35,15 @@ int units_parse_number(const char *text, size_t length, uint64_t *number);
  * K, M, G, T, P, E". One line of printable ASCII, into a buffer of
  * UNITS_REASON_BYTES; returns the buffer.
  */
-enum units_kind { UNITS_BYTES_KIND, UNITS_NS_KIND, UNITS_PERCENT_KIND,
-		  UNITS_NUMBER_KIND };
+enum units_kind {
+	UNITS_BYTES_KIND,
+	UNITS_NS_KIND,
+	UNITS_PERCENT_KIND,
+	UNITS_NUMBER_KIND
+};
 #define UNITS_REASON_BYTES 96
-const char *units_explain(char *buffer, enum units_kind kind,
-			  const char *text, size_t length);
+const char *units_explain(char *buffer, enum units_kind kind, const char *text,
+			  size_t length);
 
 /* "412.5 MiB" into a buffer of UNITS_BYTES; returns the buffer. */
 #define UNITS_BYTES 24

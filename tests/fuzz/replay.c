@@ -79,9 +79,8 @@ run_file(const char *path)
 		tap_bail_out("cannot read %s: %s", path, strerror(errno));
 	snprintf(running_name, sizeof running_name, "died of %s", path);
 	run(data, (size_t)n);
-	tap_ok(true, "%s is survived", strrchr(path, '/') ?
-					       strrchr(path, '/') + 1 :
-					       path);
+	tap_ok(true, "%s is survived",
+	       strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
 	if (inputs_count < INPUTS)
 		inputs[inputs_count++] = (struct input){ data, (size_t)n };
 	else

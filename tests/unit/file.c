@@ -176,8 +176,8 @@ fields(void)
 int
 main(void)
 {
-	static const char *const names[] = { "text", "empty", "15", "16",
-					     "fifo", "out" };
+	static const char *const names[] = { "text", "empty", "15",
+					     "16",   "fifo",  "out" };
 
 	if (!mkdtemp(folder))
 		tap_bail_out("no folder below /tmp: %s", strerror(errno));

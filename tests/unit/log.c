@@ -20,8 +20,7 @@ struct caught {
 	char line[LOG_LINE_BYTES];
 };
 
-static void
-catch(enum spw_log_level level, const char *line, void *context)
+static void catch (enum spw_log_level level, const char *line, void *context)
 {
 	struct caught *caught = context;
 

@@ -10,9 +10,9 @@
 static const char *
 word(unsigned i)
 {
-	static const char *const words[] = { "stat", "reclaim", "pressure",
-					     "run", "seventeen-letters",
-					     NULL };
+	static const char *const words[] = {
+		"stat", "reclaim", "pressure", "run", "seventeen-letters", NULL
+	};
 	return words[i];
 }
 

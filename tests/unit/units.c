@@ -111,8 +111,8 @@ parse_all(void)
 {
 	EACH(i, sizes) {
 		uint64_t v = UNTOUCHED;
-		int e = units_parse_bytes(sizes[i].text,
-					  strlen(sizes[i].text), &v);
+		int e = units_parse_bytes(sizes[i].text, strlen(sizes[i].text),
+					  &v);
 		tap_ok(e == sizes[i].error &&
 			       v == (e ? UNTOUCHED : sizes[i].value),
 		       "size \"%s\" gives %d and %llu", sizes[i].text, e,
@@ -133,8 +133,8 @@ parse_all(void)
 					    strlen(percents[i].text), &v);
 		tap_ok(e == percents[i].error &&
 			       v == (e ? UNTOUCHED : percents[i].value),
-		       "percentage \"%s\" gives %d and %u", percents[i].text,
-		       e, v);
+		       "percentage \"%s\" gives %d and %u", percents[i].text, e,
+		       v);
 	}
 	EACH(i, numbers) {
 		uint64_t v = UNTOUCHED;
@@ -177,8 +177,7 @@ explain_all(void)
 	char reason[UNITS_REASON_BYTES], unit[200] = "1";
 
 	EACH(i, cases)
-		tap_is_text(units_explain(reason, cases[i].kind,
-					  cases[i].text,
+		tap_is_text(units_explain(reason, cases[i].kind, cases[i].text,
 					  strlen(cases[i].text)),
 			    cases[i].words, "case %zu is put into words", i);
 	memset(unit + 1, 'x', sizeof unit - 2);
@@ -221,11 +220,10 @@ format_all(void)
 	EACH(i, bytes)
 		tap_is_text(units_format_bytes(buffer, bytes[i].value),
 			    bytes[i].words, "%llu bytes are \"%s\"",
-			    (unsigned long long)bytes[i].value,
-			    bytes[i].words);
+			    (unsigned long long)bytes[i].value, bytes[i].words);
 	EACH(i, ns)
-		tap_is_text(units_format_ns(buffer, ns[i].value),
-			    ns[i].words, "%llu ns are \"%s\"",
+		tap_is_text(units_format_ns(buffer, ns[i].value), ns[i].words,
+			    "%llu ns are \"%s\"",
 			    (unsigned long long)ns[i].value, ns[i].words);
 }
 
@@ -246,14 +244,14 @@ fractions_are_exact(void)
 		char text[40];
 		int n;
 
-		state = state * 6364136223846793005ull +
-			1442695040888963407ull;
+		state = state * 6364136223846793005ull + 1442695040888963407ull;
 		fraction = (state >> 4) % 1000000000000000000ull;
 		n = snprintf(text, sizeof text, "3.%018llu%c",
 			     (unsigned long long)fraction, units[u].letter);
 		if (units_parse_bytes(text, (size_t)n, &got) != 0 ||
 		    got != (3ull << units[u].shift) +
-				    (uint64_t)(((wide)fraction << units[u].shift) /
+				    (uint64_t)(((wide)fraction
+						<< units[u].shift) /
 					       1000000000000000000ull))
 			wrong++;
 	}
