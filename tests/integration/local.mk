@@ -26,7 +26,7 @@ check_LTLIBRARIES += %D%/plugin.la
 %C%_plugin_la_SOURCES = %D%/plugin.c
 %C%_plugin_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
-integration_tests += %D%/bindings.t %D%/idle.t %D%/page-cache.t \
+integration_tests += %D%/bindings.t %D%/idle.t %D%/manual.t %D%/page-cache.t \
 	%D%/process.t %D%/programs.t %D%/psi-false.t %D%/return.t \
 	%D%/run.t %D%/servers.t %D%/shrinkers.t %D%/survive.t
 long_tests += %D%/survive.long.t

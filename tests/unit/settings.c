@@ -107,8 +107,8 @@ every_key_takes_effect(void)
 	tap_ok(parse(&s, "soft:64M,soft:12.5%") == 0 &&
 		       s.soft_bytes == 64 * MIB && s.soft_hundredths == 1250,
 	       "soft takes a size and a percentage, side by side");
-	tap_ok(parse(&s, "hard:1%,hard:4M") == 0 &&
-		       s.hard_bytes == 4 * MIB && s.hard_hundredths == 100,
+	tap_ok(parse(&s, "hard:1%,hard:4M") == 0 && s.hard_bytes == 4 * MIB &&
+		       s.hard_hundredths == 100,
 	       "hard takes a percentage and a size, side by side");
 	tap_ok(parse(&s, "gate:0,deadline:1s") == 0 && s.gate_ns == 0 &&
 		       s.deadline_ns == 1000000000,
@@ -131,9 +131,12 @@ sources_switch_singly(void)
 		const char *name;
 		unsigned bit;
 	} sources[] = {
-		{ "cgroup", SETTINGS_CGROUP }, { "machine", SETTINGS_MACHINE },
-		{ "rlimit", SETTINGS_RLIMIT }, { "psi", SETTINGS_PSI },
-		{ "notify", SETTINGS_NOTIFY }, { "systemd", SETTINGS_SYSTEMD },
+		{ "cgroup", SETTINGS_CGROUP },
+		{ "machine", SETTINGS_MACHINE },
+		{ "rlimit", SETTINGS_RLIMIT },
+		{ "psi", SETTINGS_PSI },
+		{ "notify", SETTINGS_NOTIFY },
+		{ "systemd", SETTINGS_SYSTEMD },
 		{ "control", SETTINGS_CONTROL },
 	};
 	unsigned all = 0;
@@ -144,8 +147,8 @@ sources_switch_singly(void)
 
 		snprintf(text, sizeof text, "%s:off", sources[i].name);
 		tap_ok(parse(&s, text) == 0 &&
-			       s.sources == (SETTINGS_SOURCES_ALL &
-					     ~sources[i].bit),
+			       s.sources ==
+				       (SETTINGS_SOURCES_ALL & ~sources[i].bit),
 		       "%s leaves out that source alone", text);
 		snprintf(text, sizeof text, "%s:on", sources[i].name);
 		tap_ok(parse(&s, text) == 0 &&
@@ -274,8 +277,8 @@ late_keys_are_refused(void)
 	       "threads comes too late");
 	tap_is(settings_parse(&s, "root:/x", true, bad), -EBUSY,
 	       "root comes too late");
-	tap_is(settings_parse(&s, "limit:1G,tier:a=cold,psi:off", true, bad),
-	       0, "everything else can be changed at any time");
+	tap_is(settings_parse(&s, "limit:1G,tier:a=cold,psi:off", true, bad), 0,
+	       "everything else can be changed at any time");
 }
 
 static void
@@ -327,6 +330,46 @@ the_table_is_whole(void)
 	tap_ok(n >= 21, "there are %u keys", n);
 	tap_ok(!settings_key(n) && !settings_key(UINT32_MAX),
 	       "and none after the last");
+}
+
+/* Whether the file has a line that begins so. */
+static bool
+has_line(const char *name, const char *beginning)
+{
+	const char *source = getenv("abs_top_srcdir");
+	char path[PATH_MAX], line[1024];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/%s", source ? source : ".", name);
+	file = fopen(path, "r");
+	if (!file)
+		tap_bail_out("cannot read %s: %s", path, strerror(errno));
+	while (!found && fgets(line, sizeof line, file))
+		found = strncmp(line, beginning, strlen(beginning)) == 0;
+	fclose(file);
+	return found;
+}
+
+static void
+the_documents_are_whole(void)
+{
+	if (!getenv("abs_top_srcdir")) {
+		tap_skip(2, "abs_top_srcdir does not say where they are");
+		return;
+	}
+	for (unsigned i = 0; settings_key(i); i++) {
+		char manual[64], readme[64];
+
+		snprintf(manual, sizeof manual, ".It Cm %s Ta ",
+			 settings_key(i)->name);
+		snprintf(readme, sizeof readme, "| `%s` |",
+			 settings_key(i)->name);
+		tap_ok(has_line("doc/man/spillway.7", manual),
+		       "spillway(7) tells of %s", settings_key(i)->name);
+		tap_ok(has_line("README.md", readme), "README tells of %s",
+		       settings_key(i)->name);
+	}
 }
 
 /* Runs body in a child with this SPILLWAY_CONF; what it wrote to 2. */
@@ -411,8 +454,7 @@ the_environment_is_read_once(void)
 {
 	char said[1024];
 
-	tap_is(in_child("limit:64M,oom:fail", load_and_tell, said,
-			sizeof said),
+	tap_is(in_child("limit:64M,oom:fail", load_and_tell, said, sizeof said),
 	       1, "SPILLWAY_CONF takes effect%s",
 	       FOREIGN_MALLOC ? "" : ", without an allocation");
 	tap_is_text(said, "", "and nothing is said");
@@ -420,15 +462,15 @@ the_environment_is_read_once(void)
 	       "without it the defaults hold");
 	tap_is(in_child("", load_and_tell, said, sizeof said), 0,
 	       "and with an empty one");
-	tap_is(in_child("limit:64M,oom:fial", load_and_tell, said,
-			sizeof said),
+	tap_is(in_child("limit:64M,oom:fial", load_and_tell, said, sizeof said),
 	       0, "a bad one is ignored whole%s",
 	       FOREIGN_MALLOC ? "" : ", without an allocation");
-	tap_is_text(said, "spillway: error: SPILLWAY_CONF is ignored: "
-			  "oom:fial: use kernel or fail\n",
+	tap_is_text(said,
+		    "spillway: error: SPILLWAY_CONF is ignored: "
+		    "oom:fial: use kernel or fail\n",
 		    "and named on descriptor 2");
-	tap_is(in_child("limit:64M,oom:fail", load_twice, said, sizeof said),
-	       1, "it is read once");
+	tap_is(in_child("limit:64M,oom:fail", load_twice, said, sizeof said), 1,
+	       "it is read once");
 	tap_is(in_child("limit:64M,oom:fail", program_after_environment, said,
 			sizeof said),
 	       1, "spw_configure comes after it and wins");
@@ -565,6 +607,7 @@ main(int argc, char **argv)
 	long_texts_are_cut();
 	late_keys_are_refused();
 	the_table_is_whole();
+	the_documents_are_whole();
 	the_environment_is_read_once();
 	privileged_programs_are_not_told();
 	tiers_have_names_and_numbers();
