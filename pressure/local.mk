@@ -12,6 +12,6 @@ core_sources += %D%/monitor.c %D%/monitor.h
 core_sources += %D%/pass.c %D%/pass.h
 core_sources += %D%/shrinkers.c %D%/shrinkers.h
 core_sources += %D%/subscribers.c %D%/subscribers.h
-core_sources += %D%/limits.h
+core_sources += %D%/limits.c %D%/limits.h %D%/limits_parse.c
 core_sources += %D%/psi.h
 core_sources += %D%/sources.h
