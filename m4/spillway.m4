@@ -26,7 +26,7 @@ AC_DEFUN([SPW_WARNINGS],
 m4_foreach_w([spw_flag], [-Wall -Wextra -Wshadow -Wstrict-prototypes
 	-Wmissing-prototypes -Wold-style-definition -Wwrite-strings -Wundef
 	-Wvla -Wpointer-arith -Wformat=2 -Wlogical-op
-	-Wno-format-nonliteral -Wno-unused-parameter
+	-Wno-format-nonliteral -Wno-format-truncation -Wno-unused-parameter
 	-Wno-missing-field-initializers
 	-fno-math-errno -fno-semantic-interposition -ftls-model=initial-exec],
 	[SPW_CC_FLAG([SPW_CFLAGS], spw_flag)])
