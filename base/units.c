@@ -276,27 +276,24 @@ units_format_ns(char *buffer, uint64_t ns)
 {
 	static const struct {
 		const char *name;
-		uint64_t factor, most;
+		uint64_t factor, most; /* 0: any number */
 	} steps[] = {
-		{ "us", 1000, 1000 },
-		{ "ms", 1000000, 1000 },
-		{ "s", 1000000000, 60 },
-		{ "m", 60000000000, 60 },
-		{ "h", 3600000000000, 24 },
-		{ "d", 86400000000000, UINT64_MAX / 100 },
+		{ "us", 1000, 1000 },       { "ms", 1000000, 1000 },
+		{ "s", 1000000000, 60 },    { "m", 60000000000, 60 },
+		{ "h", 3600000000000, 24 }, { "d", 86400000000000, 0 },
 	};
-	uint64_t hundredths = 0;
-	unsigned i;
+	uint64_t hundredths;
+	unsigned i = 0;
 
 	if (ns < 1000) {
 		snprintf(buffer, UNITS_BYTES, "%u ns", (unsigned)ns);
 		return buffer;
 	}
-	for (i = 0; i < sizeof steps / sizeof *steps; i++) {
+	for (;; i++) {
 		uint64_t step = steps[i].factor / 100;
 
 		hundredths = ns / step + (ns % step >= step - step / 2);
-		if (hundredths < steps[i].most * 100)
+		if (!steps[i].most || hundredths < steps[i].most * 100)
 			break;
 	}
 	snprintf(buffer, UNITS_BYTES, "%u.%02u %s",
