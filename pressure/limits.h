@@ -56,6 +56,7 @@ struct limits {
 	uint64_t rlimit_as, rlimit_data; /* UINT64_MAX: none */
 	int meminfo_fd, statm_fd;	/* -1 where not kept open */
 	unsigned reads;
+	uint64_t machine_total, machine_available; /* as last read */
 	char cgroup_line[LIMITS_PATH_BYTES]; /* to see that we were moved */
 	char why[256];			/* what does not work, in words */
 };
