@@ -95,8 +95,7 @@ set_limit(const struct group *g, uint64_t limit_bytes)
 		return error;
 	}
 	error = put(g, "memory.limit_in_bytes", text);
-	put(g, "memory.memsw.limit_in_bytes", text);
-	put(g, "memory.swappiness", "0");
+	put(g, "memory.swappiness", "0"); /* in a group: none at all */
 	return error;
 }
 

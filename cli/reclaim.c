@@ -5,7 +5,8 @@
  * Calls client.c. The bytes that went are printed on standard output, alone,
  * also when it ends early; progress goes to a terminal on standard error.
  * SIGINT and SIGTERM half-close the connection, which cancels between two
- * slices and still gets the result; the second one ends the program at once.
+ * slices and still gets the result; another one, AGAIN_NS later or more (as
+ * timeout(1) and terminals may send two), ends the wait for it.
  * The timeout is the process's to keep; this side waits a little longer, for
  * a process that has been stopped.
  */
@@ -45,6 +46,7 @@ static const char help[] =
 	"meanwhile, 124 the time was up.\n";
 
 #define GRACE_NS (2 * CLOCK_S)
+#define AGAIN_NS (300 * CLOCK_MS)
 
 struct reclaim_options {
 	struct spw_reclaim_options request;
@@ -58,7 +60,7 @@ static void
 on_signal(int number)
 {
 	(void)number;
-	interrupted = 1;
+	interrupted = interrupted + 1;
 }
 
 /* "10M/s"; the "/s" may be left out. */
@@ -190,24 +192,27 @@ follow(struct client *client, const struct reclaim_options *o,
 	uint64_t timeout = o->request.timeout_ns;
 	uint64_t until = timeout ? clock_now_ns() + timeout + GRACE_NS :
 				   UINT64_MAX;
-	bool cancelled = false;
+	uint64_t cancelled_ns = 0;
+	int seen = 0;
 	char status[64];
 
 	for (;;) {
 		uint64_t now = clock_now_ns();
 		int code;
 
-		if (interrupted && !cancelled) {
-			cancelled = true;
+		if (interrupted > seen && !cancelled_ns) {
+			cancelled_ns = now;
 			shutdown(client->fd, SHUT_WR);
 			until = now + GRACE_NS;
-			signal(SIGINT, SIG_DFL);
-			signal(SIGTERM, SIG_DFL);
+		} else if (interrupted > seen &&
+			   now - cancelled_ns >= AGAIN_NS) {
+			return COMMAND_LESS;
 		}
+		seen = interrupted;
 		if (now >= until) {
 			say("process %s does not answer",
 			    client_process_name(client->pid));
-			return cancelled ? COMMAND_LESS : COMMAND_TIMEOUT;
+			return cancelled_ns ? COMMAND_LESS : COMMAND_TIMEOUT;
 		}
 		/* In steps, as a signal may come just before the wait. */
 		code = client_receive(client, 100 * CLOCK_MS);

@@ -28,6 +28,6 @@ check_LTLIBRARIES += %D%/plugin.la
 
 integration_tests += %D%/bindings.t %D%/idle.t %D%/manual.t %D%/page-cache.t \
 	%D%/process.t %D%/programs.t %D%/psi-false.t %D%/return.t \
-	%D%/run.t %D%/servers.t %D%/shrinkers.t %D%/survive.t
+	%D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t %D%/survive.t
 long_tests += %D%/survive.long.t
 EXTRA_DIST += %D%/harness.py %D%/survival.py %D%/survive
