@@ -31,6 +31,7 @@
 #include "pressure/gate.h"
 
 #define MIB (1ul << 20)
+#define PAGE_BYTES 4096ul
 /* Zeroing what is resident beats returning it and faulting it in again. */
 #define MEMSET_BYTES (8 * MIB)
 /* Huge pages are for heaps of this size and more: less would pay with memory
@@ -65,7 +66,10 @@ static __thread bool budget_set;
 void
 redirect_budget(size_t bytes)
 {
-	budget_bytes = bytes;
+	/* Extents are split at pages. */
+	budget_bytes = bytes > SIZE_MAX - PAGE_BYTES ?
+			       SIZE_MAX & ~(PAGE_BYTES - 1) :
+			       (bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 	budget_set = bytes != 0;
 }
 
@@ -172,8 +176,8 @@ spw_pages_evict(void *tsdn, void *pac, void *ehooks, void *ecache,
 	edata = je_ecache_evict(tsdn, pac, ehooks, ecache, pages_min);
 	if (!edata)
 		return NULL;
-	bytes = edata->size_esn & ~(size_t)4095;
-	if (bytes > budget_bytes + budget_bytes / 2) {
+	bytes = edata->size_esn & ~(PAGE_BYTES - 1);
+	if (bytes / 3 * 2 > budget_bytes) {
 		rest = je_extent_split_wrapper(tsdn, pac, ehooks, edata,
 					       budget_bytes,
 					       bytes - budget_bytes, false);
