@@ -55,6 +55,30 @@ static struct {
 	int from;
 } neighbour;
 
+/* Says where memory in use has changed, and what became of it. */
+static void
+entry_check(const struct entry *e)
+{
+	size_t first = e->bytes;
+	size_t wrong = 0;
+	size_t zero = 0;
+
+	if (e->memory[0] == (char)e->bytes &&
+	    e->memory[e->bytes - 1] == (char)e->bytes &&
+	    e->memory[e->bytes / 2] == (char)e->bytes)
+		return;
+	for (size_t i = 0; i < e->bytes; i++) {
+		if (e->memory[i] == (char)e->bytes)
+			continue;
+		first = i < first ? i : first;
+		wrong++;
+		zero += !e->memory[i];
+	}
+	survivor_say("changed=%p+%zu of %zu: %zu bytes, %zu of them zero\n",
+		     (void *)e->memory, first, e->bytes, wrong, zero);
+	survivor_die("an entry of the cache has changed");
+}
+
 /* The caller holds cache.lock, or is alone. */
 static size_t
 drop_oldest_locked(void)
@@ -62,8 +86,7 @@ drop_oldest_locked(void)
 	struct entry *e = &cache.ring[cache.first];
 	size_t bytes = e->bytes;
 
-	if (e->memory[bytes - 1] != (char)bytes)
-		survivor_die("an entry of the cache has changed");
+	entry_check(e);
 	free(e->memory);
 	cache.first = (cache.first + 1) % cache.ring_entries;
 	cache.count--;
