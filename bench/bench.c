@@ -397,6 +397,8 @@ bench_patterns_main(const struct bench_program *program, int argc, char **argv)
 
 	if (bench_smoke)
 		count = 1;
+	if (pattern->prepare != NULL)
+		pattern->prepare();
 	begin = last = bench_now_ns();
 	for (uint64_t round = 0; round < count; round++) {
 		uint64_t now;

@@ -36,6 +36,7 @@ struct bench_pattern {
 	const char *help;
 	void (*run)(uint64_t seed);
 	unsigned rounds;
+	void (*prepare)(void); /* once, not timed; or NULL */
 };
 
 struct bench_program {

@@ -25,7 +25,7 @@ spawn(void *(*start)(void *), void *argument)
 }
 
 /* cross-thread: one thread allocates, the other frees. */
-#define RING 4096
+#define RING 65536
 #define CROSS_OBJECTS 200000
 
 static void *ring[RING];
@@ -69,8 +69,8 @@ run_cross(uint64_t seed)
 			sched_yield();
 			continue;
 		}
-		if (stop > head + 64)
-			stop = head + 64;
+		if (stop > head + 1024)
+			stop = head + 1024;
 		for (; head < stop; head++) {
 			size_t bytes = 16 + bench_random_below(&seed, 496);
 			char *object = bench_malloc(bytes);
