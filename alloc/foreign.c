@@ -30,8 +30,8 @@ static struct heap_api api;
 static bool api_there;
 static pthread_once_t api_once = PTHREAD_ONCE_INIT;
 
-static void (*collect)(bool force);		/* mi_collect */
-static void (*release)(void);			/* tcmalloc */
+static void (*collect)(bool force); /* mi_collect */
+static void (*release)(void);       /* tcmalloc */
 
 static bool
 find(void *function, const char *name)

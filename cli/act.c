@@ -49,7 +49,7 @@ struct act {
 	struct group group;
 	struct hog_report *report;
 	int report_fd;
-	pid_t hog, neighbour;	/* 0: not running */
+	pid_t hog, neighbour; /* 0: not running */
 	int hog_status;
 	uint64_t start_ns, ended_ns;
 	uint64_t peak_bytes, returned_bytes, kills;
@@ -397,7 +397,9 @@ int
 act_play(const struct act_setting *setting, bool with,
 	 struct bars_result *result)
 {
-	struct act a = { .setting = setting, .with = with, .report_fd = -1,
+	struct act a = { .setting = setting,
+			 .with = with,
+			 .report_fd = -1,
 			 .returned_bytes = UINT64_MAX };
 	int status, code = make_report(&a);
 
@@ -408,8 +410,7 @@ act_play(const struct act_setting *setting, bool with,
 	}
 	if (!code) {
 		if (setting->shown)
-			bars_begin(with ? "With spillway" :
-					  "Without spillway");
+			bars_begin(with ? "With spillway" : "Without spillway");
 		code = play(&a, result);
 		if (!code && setting->shown && !interrupted)
 			bars_end(result);

@@ -20,8 +20,8 @@
 struct act_setting {
 	uint64_t limit_bytes;
 	uint64_t seconds;
-	bool grouped;		/* a cgroup; else limit: and RLIMIT_DATA */
-	bool shown;		/* draw bars */
+	bool grouped; /* a cgroup; else limit: and RLIMIT_DATA */
+	bool shown;   /* draw bars */
 	char hog[PATH_MAX];
 	char library[PATH_MAX];
 };

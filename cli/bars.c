@@ -31,9 +31,8 @@ static struct {
 static const char *
 paint(enum colour colour)
 {
-	static const char *const codes[] = { "\033[0m",	 "\033[31m",
-					     "\033[32m", "\033[33m",
-					     "\033[34m", "\033[1m" };
+	static const char *const codes[] = { "\033[0m",  "\033[31m", "\033[32m",
+					     "\033[33m", "\033[34m", "\033[1m" };
 
 	return screen.colours ? codes[colour] : "";
 }
@@ -102,8 +101,7 @@ draw_lines(const struct bars_now *now)
 	       paint(GREEN), paint(PLAIN), paint(BLUE), paint(PLAIN));
 	printf("\033[K  given back  %7.1f MiB\n",
 	       (double)now->given_bytes / MIB);
-	printf("\033[K  hit rate    %7.1f %%\n",
-	       now->hits_thousandths / 10.0);
+	printf("\033[K  hit rate    %7.1f %%\n", now->hits_thousandths / 10.0);
 }
 
 void

@@ -16,9 +16,9 @@
 
 /* One moment of a run. */
 struct bars_now {
-	uint64_t ns;		/* since the run began */
+	uint64_t ns; /* since the run began */
 	uint64_t limit_bytes;
-	uint64_t usage_bytes;	/* of the group */
+	uint64_t usage_bytes; /* of the group */
 	uint64_t cache_bytes, neighbour_bytes;
 	uint64_t given_bytes;
 	unsigned hits_thousandths; /* of the last second's lookups */
@@ -26,17 +26,17 @@ struct bars_now {
 
 /* How a run ended. */
 struct bars_result {
-	bool done;		/* it has run at all */
+	bool done; /* it has run at all */
 	bool survived;
-	char ended[64];		/* "killed by the kernel at 4.2 s" */
+	char ended[64]; /* "killed by the kernel at 4.2 s" */
 	uint64_t ended_ns;
 	uint64_t lookups, hits;
-	unsigned hits_thousandths;	/* of all */
+	unsigned hits_thousandths;      /* of all */
 	unsigned hits_last_thousandths; /* of the last second */
 	uint64_t peak_bytes;
-	uint64_t given_bytes;	 /* by the program's shrinker */
+	uint64_t given_bytes;    /* by the program's shrinker */
 	uint64_t returned_bytes; /* as spillway measured; UINT64_MAX: unknown */
-	uint64_t cache_bytes;	 /* at the end */
+	uint64_t cache_bytes;    /* at the end */
 	uint64_t cache_bytes_min; /* once shrunk; UINT64_MAX: never */
 	uint64_t neighbour_bytes;
 	uint64_t stall_ns_max;

@@ -38,9 +38,9 @@
 /* What is known of a process before it is asked. */
 struct known {
 	uid_t uid;
-	pid_t inner_pid;	/* how it knows itself */
-	pid_t process;		/* differs from pid where that is a thread */
-	char state;		/* of /proc/PID/status */
+	pid_t inner_pid; /* how it knows itself */
+	pid_t process;   /* differs from pid where that is a thread */
+	char state;      /* of /proc/PID/status */
 	bool other_mounts;
 	bool other_network;
 };
@@ -142,8 +142,8 @@ learn(const struct client *c, struct known *k)
 	read_status(c->pid, k);
 	if (k->process != c->pid)
 		return refuse(c, COMMAND_NO_PROCESS,
-			      "%d is a thread; its process is %d",
-			      (int)c->pid, (int)k->process);
+			      "%d is a thread; its process is %d", (int)c->pid,
+			      (int)k->process);
 	if (k->state == 'Z')
 		return refuse(c, COMMAND_NO_PROCESS,
 			      "process %s has ended (a zombie)",
@@ -167,8 +167,7 @@ peer_is(int fd, pid_t pid, const struct known *k)
 
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
 	       peer.pid == pid &&
-	       (peer.uid == k->uid || peer.uid == 0 ||
-		peer.uid == geteuid());
+	       (peer.uid == k->uid || peer.uid == 0 || peer.uid == geteuid());
 }
 
 /* A connected descriptor or -errno. */
@@ -418,8 +417,8 @@ take_packet(struct client *c)
 		return -errno;
 	if (n <= 0)
 		return broken(c);
-	c->reply[(size_t)n < sizeof c->reply ? (size_t)n :
-					       sizeof c->reply - 1] = '\0';
+	c->reply[(size_t)n < sizeof c->reply ? (size_t)n : sizeof c->reply - 1] =
+		'\0';
 	if ((size_t)n >= sizeof c->reply || strlen(c->reply) != (size_t)n ||
 	    !reply_check(c->reply))
 		return refuse(c, COMMAND_LESS,

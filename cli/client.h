@@ -21,8 +21,8 @@
 struct client {
 	pid_t pid;
 	int fd;
-	int watch;		/* a pidfd, or -1 */
-	bool quiet;		/* say nothing */
+	int watch;                             /* a pidfd, or -1 */
+	bool quiet;                            /* say nothing */
 	char reply[CONTROL_MESSAGE_BYTES + 1]; /* the last one, checked */
 };
 

@@ -17,11 +17,11 @@
 /* Exit codes, as spillway(1) lists them. */
 enum command_exit {
 	COMMAND_DONE = 0,
-	COMMAND_LESS = 1,	 /* less than was asked; something failed */
-	COMMAND_USAGE = 2,	 /* bad option, SIZE, PID, TIME */
-	COMMAND_NO_PROCESS = 3,	 /* no such process, or not ours to ask */
+	COMMAND_LESS = 1,        /* less than was asked; something failed */
+	COMMAND_USAGE = 2,       /* bad option, SIZE, PID, TIME */
+	COMMAND_NO_PROCESS = 3,  /* no such process, or not ours to ask */
 	COMMAND_NO_SPILLWAY = 4, /* a process without spillway */
-	COMMAND_DIED = 5,	 /* the process ended meanwhile */
+	COMMAND_DIED = 5,        /* the process ended meanwhile */
 	COMMAND_TIMEOUT = 124,
 	COMMAND_RUN_FAILED = 125, /* run: a mistake of run's own */
 	COMMAND_NOT_RUNNABLE = 126,
@@ -30,8 +30,8 @@ enum command_exit {
 
 struct command {
 	const char *name;
-	const char *summary; /* one line */
-	const char *help;    /* usage, options, exit codes */
+	const char *summary;                /* one line */
+	const char *help;                   /* usage, options, exit codes */
 	int (*main)(int argc, char **argv); /* argv[0] is the name */
 };
 

@@ -123,8 +123,7 @@ find_companions(struct act_setting *s)
 			      "where it is installed");
 		return COMMAND_LESS;
 	}
-	if (place_find(PLACE_LIBRARY, place_library_folders, s->library) !=
-	    0) {
+	if (place_find(PLACE_LIBRARY, place_library_folders, s->library) != 0) {
 		say(PLACE_LIBRARY " is not there: neither beside this program "
 				  "nor where it is installed");
 		return COMMAND_LESS;
@@ -201,7 +200,7 @@ static int
 demo_main(int argc, char **argv)
 {
 	static struct demo_options options;
-	struct bars_result without, with;
+	struct bars_result without = { 0 }, with = { 0 };
 	struct act_setting *s = &options.setting;
 	int code;
 

@@ -89,7 +89,7 @@ round_up(size_t n)
 }
 
 static bool
-has_go_note(int fd, const ElfW(Phdr) *segment)
+has_go_note(int fd, const ElfW(Phdr) * segment)
 {
 	_Alignas(ElfW(Nhdr)) char notes[NOTES_BYTES];
 	size_t bytes = segment->p_filesz < sizeof notes ? segment->p_filesz :
@@ -115,7 +115,7 @@ has_go_note(int fd, const ElfW(Phdr) *segment)
 }
 
 static int
-read_loader(int fd, const ElfW(Phdr) *segment, struct elf *e)
+read_loader(int fd, const ElfW(Phdr) * segment, struct elf *e)
 {
 	size_t bytes = segment->p_filesz;
 
@@ -129,7 +129,7 @@ read_loader(int fd, const ElfW(Phdr) *segment, struct elf *e)
 }
 
 static int
-read_segments(int fd, const ElfW(Ehdr) *head, struct elf *e)
+read_segments(int fd, const ElfW(Ehdr) * head, struct elf *e)
 {
 	ElfW(Phdr) segment;
 
@@ -170,13 +170,11 @@ read_head(int fd, struct elf *e)
 	/* e_machine is at the same place in both classes. */
 	if (n < (ssize_t)sizeof(Elf32_Ehdr))
 		return -ENOEXEC;
-	if (head.e_ident[EI_CLASS] != class ||
-	    head.e_machine != OUR_MACHINE) {
+	if (head.e_ident[EI_CLASS] != class || head.e_machine != OUR_MACHINE) {
 		e->other_machine = machine_name(head.e_machine);
 		return 0;
 	}
-	if (n < (ssize_t)sizeof head ||
-	    head.e_phentsize != sizeof(ElfW(Phdr)))
+	if (n < (ssize_t)sizeof head || head.e_phentsize != sizeof(ElfW(Phdr)))
 		return -ENOEXEC;
 	return read_segments(fd, &head, e);
 }

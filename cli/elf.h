@@ -16,9 +16,9 @@
 struct elf {
 	bool is_elf;
 	const char *other_machine; /* class or machine that is not ours */
-	bool is_static;		   /* no loader */
+	bool is_static;            /* no loader */
 	bool is_go;
-	const char *other_libc;	   /* the loader is not the GNU C library's */
+	const char *other_libc; /* the loader is not the GNU C library's */
 	char loader[ELF_LOADER_BYTES];
 };
 

@@ -181,8 +181,7 @@ group_create(struct group *g, uint64_t limit_bytes)
 uint64_t
 group_usage(const struct group *g)
 {
-	return get(g, g->v2 ? "memory.current" : "memory.usage_in_bytes",
-		   NULL);
+	return get(g, g->v2 ? "memory.current" : "memory.usage_in_bytes", NULL);
 }
 
 uint64_t

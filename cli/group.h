@@ -18,7 +18,7 @@
 struct group {
 	bool v2;
 	char path[PATH_MAX];
-	char why[256];	/* why there is none */
+	char why[256]; /* why there is none */
 };
 
 /* Without swap. 0 or -errno with why. */

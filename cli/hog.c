@@ -39,10 +39,10 @@
 #define FREE_AT_ONCE 32
 
 struct entry {
-	struct entry *next;		/* in its bucket */
-	struct entry *older, *newer;	/* in order of use */
+	struct entry *next;          /* in its bucket */
+	struct entry *older, *newer; /* in order of use */
 	uint32_t key;
-	uint32_t bytes;			/* with this head */
+	uint32_t bytes; /* with this head */
 	unsigned char value[];
 };
 

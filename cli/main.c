@@ -14,7 +14,7 @@
 #include "cli/command.h"
 
 static const struct command *const commands[] = {
-	&run_command,	   &stat_command, &reclaim_command,
+	&run_command,      &stat_command, &reclaim_command,
 	&pressure_command, &demo_command,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
@@ -39,8 +39,7 @@ print_help(void)
 {
 	fputs(head, stdout);
 	for (size_t i = 0; i < COMMANDS; i++)
-		printf("  %-10s %s\n", commands[i]->name,
-		       commands[i]->summary);
+		printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	fputs(tail, stdout);
 	return COMMAND_DONE;
 }
@@ -74,8 +73,7 @@ unknown(const char *name)
 	for (size_t i = 0; i < COMMANDS && n < sizeof all; i++)
 		n += (size_t)snprintf(all + n, sizeof all - n, "%s%s",
 				      i ? ", " : "", commands[i]->name);
-	return say_usage("there is no command \"%s\"; there are %s", name,
-			 all);
+	return say_usage("there is no command \"%s\"; there are %s", name, all);
 }
 
 static int

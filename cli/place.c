@@ -59,8 +59,8 @@ place_find(const char *name, const char *const *folders, char path[PATH_MAX])
 		if (!absolute && !known)
 			continue;
 		n = snprintf(there, sizeof there, "%s%s%s/%s",
-			     absolute ? "" : own, absolute ? "" : "/",
-			     *folders, name);
+			     absolute ? "" : own, absolute ? "" : "/", *folders,
+			     name);
 		if (n < PATH_MAX && access(there, R_OK) == 0 &&
 		    realpath(there, path))
 			return 0;

@@ -149,8 +149,7 @@ send_request(struct client *client, const struct spw_reclaim_options *r)
 	snprintf(request, sizeof request,
 		 "reclaim target=%s timeout_ns=%" PRIu64
 		 " older_than_ns=%" PRIu64 " rate=%" PRIu64,
-		 target, r->timeout_ns, r->older_than_ns,
-		 r->rate_bytes_per_s);
+		 target, r->timeout_ns, r->older_than_ns, r->rate_bytes_per_s);
 	return client_send(client, request);
 }
 
@@ -179,8 +178,7 @@ end_code(const char *status, const struct client *client)
 	if (strcmp(status, "timeout") == 0)
 		return COMMAND_TIMEOUT;
 	if (strcmp(status, "less") != 0 && strcmp(status, "cancelled") != 0)
-		say("process %s: %s", client_process_name(client->pid),
-		    status);
+		say("process %s: %s", client_process_name(client->pid), status);
 	return COMMAND_LESS;
 }
 

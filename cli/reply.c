@@ -197,8 +197,8 @@ reply_number(const char *object, const char *path, uint64_t *number)
 {
 	const char *at = reply_find(object, path);
 
-	return at && units_parse_number(at, strspn(at, "0123456789"),
-					number) == 0;
+	return at &&
+	       units_parse_number(at, strspn(at, "0123456789"), number) == 0;
 }
 
 bool

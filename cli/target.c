@@ -136,9 +136,8 @@ follow_script(struct target *t)
 		line[n] = '\0';
 		if (!script_words(line, &interpreter, &argument))
 			return 0;
-		command = is_named(interpreter, "env") ?
-				  env_command(argument) :
-				  NULL;
+		command = is_named(interpreter, "env") ? env_command(argument) :
+							 NULL;
 		if (target_find(command ? command : interpreter, next) != 0) {
 			snprintf(t->why, sizeof t->why,
 				 "its interpreter \"%s\" cannot be run",
@@ -202,8 +201,7 @@ judge(struct target *t, const struct elf *e)
 			 "work",
 			 e->other_machine);
 	} else if (e->is_static) {
-		snprintf(t->why, sizeof t->why,
-			 "%s: the preload cannot work",
+		snprintf(t->why, sizeof t->why, "%s: the preload cannot work",
 			 e->is_go ? "a static Go program with a heap of its "
 				    "own" :
 				    "static");

@@ -15,10 +15,10 @@
 #define TARGET_WHY_BYTES (PATH_MAX + 256)
 
 struct target {
-	char path[PATH_MAX];	/* what the words are about: the program, or
+	char path[PATH_MAX]; /* what the words are about: the program, or
 				 * the interpreter of a script */
 	bool preload_works;
-	bool preload_harmful;	/* leave the library out for children too */
+	bool preload_harmful;       /* leave the library out for children too */
 	char why[TARGET_WHY_BYTES]; /* empty: nothing to say */
 };
 

@@ -136,8 +136,8 @@ abstract_name(pid_t pid, struct address *address)
 	address->abstract = true;
 	n = snprintf(name->sun_path + 1, sizeof name->sun_path - 1,
 		     "spillway/%d/%llu", (int)pid, (unsigned long long)ticks);
-	address->bytes = (unsigned)(offsetof(struct sockaddr_un, sun_path) +
-				    1 + (size_t)n);
+	address->bytes = (unsigned)(offsetof(struct sockaddr_un, sun_path) + 1 +
+				    (size_t)n);
 	return 0;
 }
 

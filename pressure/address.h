@@ -21,8 +21,8 @@
 
 struct address {
 	struct sockaddr_un name;
-	unsigned bytes;		/* of name that count */
-	bool abstract;		/* no file */
+	unsigned bytes; /* of name that count */
+	bool abstract;  /* no file */
 };
 
 /*

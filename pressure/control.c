@@ -45,10 +45,10 @@
 #define TAIL_BYTES 5120
 
 struct client {
-	int fd;			/* -1: not connected */
-	int ticket;		/* -1: no reclaim under way */
+	int fd;     /* -1: not connected */
+	int ticket; /* -1: no reclaim under way */
 	bool input_ended;
-	bool result_due;	/* the end could not be sent yet */
+	bool result_due; /* the end could not be sent yet */
 	int result;
 	uint64_t reclaimed_bytes;
 	uint64_t target_bytes;
@@ -95,8 +95,7 @@ parse_argument(const char *word, size_t length, unsigned *seen,
 {
 	struct spw_reclaim_options *o = &request->reclaim;
 	uint64_t *into[KEY_COUNT] = { &o->target_bytes, &o->timeout_ns,
-				      &o->older_than_ns,
-				      &o->rate_bytes_per_s };
+				      &o->older_than_ns, &o->rate_bytes_per_s };
 	const char *equals = memchr(word, '=', length);
 	size_t key_length = equals ? (size_t)(equals - word) : length;
 	size_t value_length = equals ? length - key_length - 1 : 0;

@@ -54,7 +54,7 @@ enum control_verb {
 struct control_request {
 	enum control_verb verb;
 	struct spw_reclaim_options reclaim;
-	char why[96];		/* of CONTROL_BAD */
+	char why[96]; /* of CONTROL_BAD */
 };
 void control_parse(const char *text, size_t length,
 		   struct control_request *request);

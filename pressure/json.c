@@ -83,7 +83,10 @@ put_quoted(struct json *j, const char *value)
 			put_char(j, '\\');
 			put_char(j, (char)*at);
 		} else if (*at < 0x20 || *at == 0x7f) {
-			char escape[] = { '\\', 'u', '0', '0',
+			char escape[] = { '\\',
+					  'u',
+					  '0',
+					  '0',
 					  digits[*at >> 4],
 					  digits[*at & 15] };
 			put_bytes(j, escape, sizeof escape);

@@ -106,8 +106,7 @@ sweep(const char *directory)
 	n = syscall(SYS_getdents64, fd, &buffer, sizeof buffer);
 	close(fd);
 	for (long at = 0; at < n;) {
-		const struct entry *entry =
-			(const void *)(buffer.bytes + at);
+		const struct entry *entry = (const void *)(buffer.bytes + at);
 		sweep_name(directory, entry->name);
 		at += entry->bytes;
 	}

@@ -92,9 +92,8 @@ try_connect(void)
 		if (address_candidate(getpid(), i, &address) != 0)
 			continue;
 		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-		if (fd >= 0 &&
-		    connect(fd, (struct sockaddr *)&address.name,
-			    address.bytes) == 0) {
+		if (fd >= 0 && connect(fd, (struct sockaddr *)&address.name,
+				       address.bytes) == 0) {
 			struct stat status;
 
 			if (i < 2 &&
@@ -149,7 +148,7 @@ ask(int fd, const char *request)
 #define STEP_BYTES (512ul << 10)
 
 static char *heap;
-static size_t gone_bytes;	/* by the reclaimer alone */
+static size_t gone_bytes; /* by the reclaimer alone */
 static _Atomic bool quick;
 
 static size_t
@@ -200,8 +199,7 @@ answers(int fd)
 	long_request[sizeof long_request - 1] = '\0';
 	tap_ok(strstr(ask(fd, long_request), "too long"),
 	       "a request too long is answered");
-	tap_ok(strstr(ask(fd, "ping"), "pong"),
-	       "and the connection lives on");
+	tap_ok(strstr(ask(fd, "ping"), "pong"), "and the connection lives on");
 }
 
 static void
@@ -238,10 +236,9 @@ timing_out(void)
 	ask(fd, "reclaim target=max timeout_ns=300000000");
 	while (reply[0] && !reply_number(reply, "reclaimed", &number))
 		hear(fd);
-	tap_is_text(reply_string(reply, "status", word, sizeof word),
-		    "timeout", "a timeout ends it");
-	tap_ok(clock_now_ns() - start_ns < 2 * CLOCK_S,
-	       "about when it should");
+	tap_is_text(reply_string(reply, "status", word, sizeof word), "timeout",
+		    "a timeout ends it");
+	tap_ok(clock_now_ns() - start_ns < 2 * CLOCK_S, "about when it should");
 	close(fd);
 }
 

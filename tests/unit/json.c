@@ -55,8 +55,7 @@ escapes(void)
 		  "a sequence cut short at the end" },
 		{ "\xc0\xaf", "[\"\xef\xbf\xbd\xef\xbf\xbd\"]",
 		  "an overlong sequence" },
-		{ "\xed\xa0\x80",
-		  "[\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"]",
+		{ "\xed\xa0\x80", "[\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"]",
 		  "a surrogate" },
 	};
 
@@ -109,10 +108,23 @@ reader(void)
 		"\\\"y\\n\", \"n\": 7, \"l\": [ {\"v\": 1} , {\"v\":2} ],"
 		"\"t\":true,\"z\":null} ";
 	static const char *const bad[] = {
-		"",	    "[]",     "{",	 "{\"a\"}",   "{\"a\":}",
-		"{,}",	    "{\"a\":1,}", "{\"a\":1}x", "{\"a\":[1,]}",
-		"{\"a\":\"\n\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}",
-		"{\"a\":tru}", "{\"a\":1]", "{\"a", "{\"a\":\"", "{a:1}",
+		"",
+		"[]",
+		"{",
+		"{\"a\"}",
+		"{\"a\":}",
+		"{,}",
+		"{\"a\":1,}",
+		"{\"a\":1}x",
+		"{\"a\":[1,]}",
+		"{\"a\":\"\n\"}",
+		"{\"a\":\"\\x\"}",
+		"{\"a\":\"\\u12\"}",
+		"{\"a\":tru}",
+		"{\"a\":1]",
+		"{\"a",
+		"{\"a\":\"",
+		"{a:1}",
 	};
 	char deep[128] = "{\"a\":", word[8];
 	uint64_t number;
