@@ -103,20 +103,24 @@ static const struct {
 
 #define PURGES (sizeof purges / sizeof purges[0])
 
-const char *
+/* malloc_trim is the last, and alone where the malloc is glibc's. */
+uint64_t
 event_purge_all(void)
 {
-	static char names[128];
+	uint64_t purged = 0;
 
-	names[0] = '\0';
 	for (size_t i = 0; i < PURGES; i++) {
+		uint64_t rss;
+
 		if (!purges[i].purge())
 			continue;
-		if (names[0] != '\0')
-			strcat(names, ",");
-		strcat(names, purges[i].name);
+		rss = bench_rss_bytes();
+		if (i < PURGES - 1 || purged == 0)
+			purged = rss;
+		bench_note("RSS after %s: %.2f MiB", purges[i].name,
+			   (double)rss / 1048576);
 	}
-	return names;
+	return purged;
 }
 
 static void __attribute__((noreturn))

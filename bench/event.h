@@ -31,7 +31,11 @@ void event_end(void);
 /* For params: "none", "self", "grow" or "command". */
 const char *event_kind(const char *text);
 
-/* Calls each explicit purge that the process has; returns their names. */
-const char *event_purge_all(void);
+/*
+ * Calls each explicit purge that the process has, and notes RSS after each.
+ * Returns RSS after the allocator's own purge, before malloc_trim, which
+ * empties the calling thread's cache too where spillway is the malloc.
+ */
+uint64_t event_purge_all(void);
 
 #endif
