@@ -6,9 +6,9 @@
  *
  * The floor is RSS after every explicit purge the process has, which may empty
  * the freeing thread's own cache too; rss-purge is RSS after the allocator's
- * own full purge, which leaves that cache. The time to
- * return is from the event until RSS stays within 10 % of the floor, or within
- * 1 MiB where that is more; "inf" where it never does.
+ * own full purge, which leaves that cache. The time to return is from the
+ * event until RSS stays within 10 % of either, or within 1 MiB where that is
+ * more; "inf" where it never does.
  *
  * Blocks have sizes of 64 bytes to 256 KiB, log-uniform: most blocks are
  * small, most bytes are in large ones. Tables live in mmap, not in the heap.
