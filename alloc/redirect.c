@@ -91,8 +91,14 @@ spw_pages_alloc(void *fresh, size_t bytes, size_t alignment, bool *zero,
 		bool *commit)
 {
 	bool wanted = *commit;
+	/*
+	 * Always readable and writable: where jemalloc believes that the
+	 * kernel does not overcommit (vm.overcommit_memory=2, or no /proc) it
+	 * would map without access and leave that to its own pages_commit().
+	 */
+	bool accessible = true;
 	void *address = je_extent_alloc_mmap(fresh, bytes, alignment, zero,
-					     commit);
+					     &accessible);
 
 	if (!address)
 		return NULL;
