@@ -71,10 +71,13 @@ print_cells(unsigned *left, unsigned cells, char cell, enum colour colour)
 	fputs(paint(PLAIN), stdout);
 }
 
-/* |####====....| against the limit. */
+/* |####====+....| against the limit. */
 static void
 print_bar(const struct bars_now *now)
 {
+	uint64_t known = now->cache_bytes + now->neighbour_bytes;
+	uint64_t other = now->usage_bytes > known ? now->usage_bytes - known :
+						    0;
 	unsigned left = BAR_CELLS;
 
 	putchar('|');
@@ -82,6 +85,7 @@ print_bar(const struct bars_now *now)
 		    GREEN);
 	print_cells(&left, cells_of(now->neighbour_bytes, now->limit_bytes),
 		    '=', BLUE);
+	print_cells(&left, cells_of(other, now->limit_bytes), '+', YELLOW);
 	print_cells(&left, left, '.', PLAIN);
 	putchar('|');
 }
@@ -96,9 +100,10 @@ draw_lines(const struct bars_now *now)
 	print_bar(now);
 	printf(" %5.1f s\n", (double)now->ns / 1e9);
 	printf("\033[K  used        %7.1f of %.1f MiB   (%s#%s cache, "
-	       "%s=%s neighbour)\n",
+	       "%s=%s neighbour, %s+%s free or overhead)\n",
 	       (double)now->usage_bytes / MIB, (double)now->limit_bytes / MIB,
-	       paint(GREEN), paint(PLAIN), paint(BLUE), paint(PLAIN));
+	       paint(GREEN), paint(PLAIN), paint(BLUE), paint(PLAIN),
+	       paint(YELLOW), paint(PLAIN));
 	printf("\033[K  given back  %7.1f MiB\n",
 	       (double)now->given_bytes / MIB);
 	printf("\033[K  hit rate    %7.1f %%\n", now->hits_thousandths / 10.0);
