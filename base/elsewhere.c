@@ -22,8 +22,16 @@ elsewhere_look(void)
 void
 elsewhere_find(const char *name, void *function)
 {
-	void *found = dlsym(RTLD_DEFAULT, name);
+	void *handle = NULL, *found;
+	Dl_info info;
 
+	/*
+	 * In the interposer itself: where libspillway.so comes first in the
+	 * global scope, this name there is the very function that asks.
+	 */
+	if (dladdr(dlsym(RTLD_DEFAULT, "spw_interposer"), &info))
+		handle = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+	found = dlsym(handle ? handle : RTLD_DEFAULT, name);
 	base_assert(found != NULL);
 	memcpy(function, &found, sizeof found);
 }
