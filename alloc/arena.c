@@ -41,7 +41,7 @@ struct spw_arena {
 	uint64_t limit_bytes;
 	void (*drop)(void *);
 	void *context;
-	struct spw_shrinker *shrinker;	/* of a reclaimable one */
+	struct spw_shrinker *shrinker; /* of a reclaimable one */
 	_Atomic uint64_t drops;
 	char name[SETTINGS_NAME_BYTES];
 };
@@ -75,8 +75,8 @@ drop_arena(const struct spw_shrink *request, void *context)
 
 	if (request->older_than_ns || !rcu_thread_is_ours)
 		return 0; /* nobody else may wait for a grace period */
-	if (body_get(&fresh, limit_of(arena),
-		     arena->flags & SPW_ARENA_HUGE) != 0)
+	if (body_get(&fresh, limit_of(arena), arena->flags & SPW_ARENA_HUGE) !=
+	    0)
 		return 0;
 	old = atomic_exchange(&arena->body, fresh);
 	arena->drop(arena->context);
@@ -101,8 +101,10 @@ static int
 check_options(const struct spw_arena_options *o)
 {
 	if (!o || o->size != sizeof *o)
-		return refuse(NULL, "options.size is not sizeof(struct "
-				    "spw_arena_options)", -EINVAL);
+		return refuse(NULL,
+			      "options.size is not sizeof(struct "
+			      "spw_arena_options)",
+			      -EINVAL);
 	if (!o->name || !o->name[0] ||
 	    strnlen(o->name, SETTINGS_NAME_BYTES) >= SETTINGS_NAME_BYTES)
 		return refuse(o->name, "a name of 1 to 63 bytes is needed",
@@ -110,8 +112,10 @@ check_options(const struct spw_arena_options *o)
 	if (o->flags & ~(SPW_ARENA_RECLAIMABLE | SPW_ARENA_HUGE))
 		return refuse(o->name, "unknown flags", -EINVAL);
 	if ((o->flags & SPW_ARENA_RECLAIMABLE) && !o->drop)
-		return refuse(o->name, "a reclaimable arena needs a drop "
-				       "callback", -EINVAL);
+		return refuse(o->name,
+			      "a reclaimable arena needs a drop "
+			      "callback",
+			      -EINVAL);
 	if ((int)o->tier < 0 || o->tier > SPW_TIER_LAST)
 		return refuse(o->name, "tier is not 0 to 40", -EINVAL);
 	if (o->domain)
@@ -154,9 +158,11 @@ spw_arena_create(struct spw_arena **out, const struct spw_arena_options *o)
 		return -ENOTSUP;
 	api = heap_api();
 	if (!api)
-		return refuse(o->name, "there is no jemalloc 5.3 in this "
-				       "process: preload or link "
-				       "libspillway-malloc.so", -ENOSYS);
+		return refuse(o->name,
+			      "there is no jemalloc 5.3 in this "
+			      "process: preload or link "
+			      "libspillway-malloc.so",
+			      -ENOSYS);
 	arena = base_fault("arena_create") ? NULL : calloc(1, sizeof *arena);
 	if (!arena)
 		return -ENOMEM;
@@ -213,8 +219,8 @@ allocate(struct spw_arena *arena, size_t bytes, int flags)
 		rcu_read_lock();
 	body = atomic_load_explicit(&arena->body, memory_order_acquire);
 	pointer = api->mallocx(bytes ? bytes : 1,
-				      flags | body->arena_flags |
-					      threads_cache_flags(body));
+			       flags | body->arena_flags |
+				       threads_cache_flags(body));
 	if (exchangeable)
 		rcu_read_unlock();
 	if (base_unlikely(!pointer))
@@ -243,8 +249,7 @@ spw_arena_calloc(struct spw_arena *arena, size_t count, size_t bytes)
 }
 
 SPW_EXPORT void *
-spw_arena_aligned_alloc(struct spw_arena *arena, size_t alignment,
-			size_t bytes)
+spw_arena_aligned_alloc(struct spw_arena *arena, size_t alignment, size_t bytes)
 {
 	ELSEWHERE(spw_arena_aligned_alloc, arena, alignment, bytes);
 	if (!alignment || (alignment & (alignment - 1))) {
@@ -267,8 +272,7 @@ spw_arena_realloc(struct spw_arena *arena, void *pointer, size_t bytes)
 		return realloc(pointer, bytes ? bytes : 1);
 	body = body_of(pointer);
 	moved = api->rallocx(pointer, bytes ? bytes : 1,
-				    body->arena_flags |
-					    threads_cache_flags(body));
+			     body->arena_flags | threads_cache_flags(body));
 	if (!moved)
 		errno = ENOMEM;
 	return moved;
@@ -279,8 +283,7 @@ spw_free(void *pointer)
 {
 	ELSEWHERE(spw_free, pointer);
 	if (base_likely(body_is_tagged(pointer)))
-		api->dallocx(pointer,
-				    threads_cache_flags(body_of(pointer)));
+		api->dallocx(pointer, threads_cache_flags(body_of(pointer)));
 	else
 		heap_free(pointer);
 }

@@ -27,7 +27,7 @@ struct arena_body *bodies[BODIES_MAX];
 
 static struct base_lock lock = BASE_LOCK(BASE_RANK_ARENA_LIST);
 static struct arena_body *spares; /* Guarded by lock. */
-static unsigned bodies_count;	  /* Guarded by lock. */
+static unsigned bodies_count;     /* Guarded by lock. */
 
 static size_t *
 find_active_pages(const struct heap_api *api, unsigned index)

@@ -39,19 +39,19 @@ struct extent_hooks; /* jemalloc's extent_hooks_t */
 struct arena_body {
 	/* jemalloc's extent_hooks_t, member by member (jemalloc(3)). */
 	void *hooks[9];
-	unsigned index;		/* jemalloc's */
-	unsigned slot;		/* ours, below BODIES_MAX */
-	int arena_flags;	/* MALLOCX_ARENA(index) */
+	unsigned index;  /* jemalloc's */
+	unsigned slot;   /* ours, below BODIES_MAX */
+	int arena_flags; /* MALLOCX_ARENA(index) */
 	bool huge;
 	_Atomic uint64_t mapped_bytes, committed_bytes;
 	/* Committed bytes that may not be passed; UINT64_MAX: none. */
 	_Atomic uint64_t limit_bytes;
 	_Atomic uint64_t failures;
-	size_t *active_pages;	/* jemalloc's counter */
+	size_t *active_pages; /* jemalloc's counter */
 	struct arena_body *next_spare;
 };
 
-extern _Atomic uint16_t body_of_unit[BODY_UNITS];	/* slot + 1 */
+extern _Atomic uint16_t body_of_unit[BODY_UNITS]; /* slot + 1 */
 extern struct arena_body *bodies[BODIES_MAX];
 
 static inline bool

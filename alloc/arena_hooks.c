@@ -122,15 +122,14 @@ mapped_enough(const struct arena_body *body)
 					      memory_order_relaxed);
 
 	return limit < UINT64_MAX / 4 &&
-	       atomic_load_explicit(&body->mapped_bytes,
-				    memory_order_relaxed) >
+	       atomic_load_explicit(&body->mapped_bytes, memory_order_relaxed) >
 		       2 * limit + (64ull << 20);
 }
 
 /* extent_alloc_t. */
 static void *
-hook_alloc(void *hooks, void *fresh, size_t bytes, size_t alignment,
-	   bool *zero, bool *commit, unsigned index)
+hook_alloc(void *hooks, void *fresh, size_t bytes, size_t alignment, bool *zero,
+	   bool *commit, unsigned index)
 {
 	struct arena_body *body = body_of_hooks(hooks);
 	void *address;

@@ -15,7 +15,7 @@
 #include "alloc/arena_body.h"
 
 struct arena_thread {
-	int flags[BODIES_MAX];		/* 0: not made yet */
+	int flags[BODIES_MAX];             /* 0: not made yet */
 	struct arena_thread *next, **back; /* Guarded by the list's lock. */
 };
 

@@ -23,7 +23,7 @@
 #define HEAP_ARENA(index) ((int)(((index) + 1u) << 20))
 
 struct heap_api {
-	bool embedded;		/* ours: hooks see all arenas, purges slice */
+	bool embedded; /* ours: hooks see all arenas, purges slice */
 	void *(*mallocx)(size_t bytes, int flags);
 	void *(*rallocx)(void *pointer, size_t bytes, int flags);
 	void (*dallocx)(void *pointer, int flags);
@@ -33,8 +33,7 @@ struct heap_api {
 	int (*mallctlnametomib)(const char *name, size_t *mib,
 				size_t *mib_length);
 	int (*mallctlbymib)(const size_t *mib, size_t mib_length, void *old,
-			    size_t *old_bytes, void *fresh,
-			    size_t fresh_bytes);
+			    size_t *old_bytes, void *fresh, size_t fresh_bytes);
 };
 
 const struct heap_api *heap_api(void);

@@ -79,7 +79,7 @@ out_of_memory(const char *name, size_t bytes)
 	void *found = next_operator(name);
 	void *(*operator)(size_t);
 
-	memcpy(&operator, &found, sizeof operator);
+	memcpy(&operator, & found, sizeof operator);
 	return operator(bytes);
 }
 
@@ -89,7 +89,7 @@ out_of_aligned_memory(const char *name, size_t bytes, size_t alignment)
 	void *found = next_operator(name);
 	void *(*operator)(size_t, size_t);
 
-	memcpy(&operator, &found, sizeof operator);
+	memcpy(&operator, & found, sizeof operator);
 	return operator(bytes, alignment);
 }
 
@@ -130,8 +130,7 @@ aligned(size_t bytes, size_t alignment)
 
 	if (alignment < sizeof(void *))
 		alignment = sizeof(void *);
-	return posix_memalign(&pointer, alignment, bytes) == 0 ? pointer :
-								 NULL;
+	return posix_memalign(&pointer, alignment, bytes) == 0 ? pointer : NULL;
 }
 
 void *

@@ -17,8 +17,8 @@
 
 #define PAGES_HUGE_BYTES (2ul << 20)
 
-uint64_t pages_mapped_bytes(void);	/* metadata included */
-uint64_t pages_committed_bytes(void);	/* without metadata */
+uint64_t pages_mapped_bytes(void);    /* metadata included */
+uint64_t pages_committed_bytes(void); /* without metadata */
 uint64_t pages_metadata_bytes(void);
 
 /* Adds or takes away. */

@@ -30,7 +30,7 @@
 #define PAGE_BYTES 4096ull
 
 /* Guarded by pages_purge_lock(). */
-static size_t purge_mib[3];	/* arena.<i>.purge */
+static size_t purge_mib[3]; /* arena.<i>.purge */
 static unsigned next_arena;
 static _Atomic(size_t *) active_pages[ARENAS_MAX];
 
@@ -40,8 +40,7 @@ arenas_count(void)
 	unsigned count = 0;
 	size_t bytes = sizeof count;
 
-	if (heap_api()->mallctl("arenas.narenas", &count, &bytes, NULL, 0) !=
-	    0)
+	if (heap_api()->mallctl("arenas.narenas", &count, &bytes, NULL, 0) != 0)
 		return 0;
 	return count < ARENAS_MAX ? count : ARENAS_MAX;
 }
@@ -58,8 +57,8 @@ active_pages_of(unsigned index)
 		size_t fresh[4];
 
 		if (heap_api()->mallctlnametomib(
-			    "experimental.arenas.0.pactivep", fresh,
-			    &length) != 0)
+			    "experimental.arenas.0.pactivep", fresh, &length) !=
+		    0)
 			return NULL;
 		for (unsigned i = 0; i < 4; i++)
 			mib[i] = fresh[i];
@@ -68,8 +67,8 @@ active_pages_of(unsigned index)
 	{
 		size_t of_index[4] = { mib[0], mib[1], index, mib[3] };
 
-		if (heap_api()->mallctlbymib(of_index, 4, &pages, &bytes,
-					     NULL, 0) != 0)
+		if (heap_api()->mallctlbymib(of_index, 4, &pages, &bytes, NULL,
+					     0) != 0)
 			return NULL;
 	}
 	return pages;

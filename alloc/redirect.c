@@ -34,8 +34,8 @@
 #define PAGE_BYTES 4096ul
 /* Zeroing what is resident beats returning it and faulting it in again. */
 #define MEMSET_BYTES (8 * MIB)
-/* Huge pages are for heaps of this size and more: less would pay with memory
- * for nothing. */
+/* huge:on is for heaps of this size and more: less would pay with memory for
+ * nothing. */
 #define HUGE_HEAP_BYTES (16 * MIB)
 
 /* jemalloc 5.3.0, src/extent_mmap.c, pages.c, ecache.h, extent.h. */

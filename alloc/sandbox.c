@@ -73,8 +73,8 @@ syscall(long number, ...)
 	e = va_arg(more, long);
 	f = va_arg(more, long);
 	va_end(more);
-	if (number == SYS_seccomp && (a == SECCOMP_SET_MODE_FILTER ||
-				      a == SECCOMP_SET_MODE_STRICT))
+	if (number == SYS_seccomp &&
+	    (a == SECCOMP_SET_MODE_FILTER || a == SECCOMP_SET_MODE_STRICT))
 		core_sandboxed();
 	return kernel(number, a, b, c, d, e, f);
 }

@@ -18,11 +18,11 @@
 #define base_likely(x) __builtin_expect(!!(x), 1)
 #define base_unlikely(x) __builtin_expect(!!(x), 0)
 
-_Noreturn void assert_failed(const char *expression, const char *file,
-			     int line, const char *function);
+_Noreturn void assert_failed(const char *expression, const char *file, int line,
+			     const char *function);
 
-#define BASE_ASSERT_ON(x)                                                   \
-	(base_likely(x) ? (void)0 :                                         \
+#define BASE_ASSERT_ON(x)           \
+	(base_likely(x) ? (void)0 : \
 			  assert_failed(#x, __FILE__, __LINE__, __func__))
 
 #if SPW_ASSERT_LEVEL >= 1

@@ -27,13 +27,13 @@ void elsewhere_look(void);
 /* The working copy's function of that name, into *function. */
 void elsewhere_find(const char *name, void *function);
 
-#define ELSEWHERE(name, ...)                                             \
-	do {                                                             \
-		if (base_unlikely(elsewhere_is)) {                       \
-			__typeof__(&name) other;                         \
-			elsewhere_find(#name, (void *)&other);           \
-			return other(__VA_ARGS__);                       \
-		}                                                        \
+#define ELSEWHERE(name, ...)                                   \
+	do {                                                   \
+		if (base_unlikely(elsewhere_is)) {             \
+			__typeof__(&name) other;               \
+			elsewhere_find(#name, (void *)&other); \
+			return other(__VA_ARGS__);             \
+		}                                              \
 	} while (0)
 
 #endif

@@ -38,8 +38,7 @@ futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 	int error = 0;
 
 	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
-		    timeout_ns == FUTEX_FOREVER ? NULL : &timeout, NULL,
-		    0) < 0)
+		    timeout_ns == FUTEX_FOREVER ? NULL : &timeout, NULL, 0) < 0)
 		error = errno == EAGAIN ? 0 : -errno;
 	errno = saved;
 	return error;

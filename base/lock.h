@@ -24,15 +24,15 @@
 #include "base/assert.h"
 
 enum base_rank {
-	BASE_RANK_START,	/* starting the core and its threads */
-	BASE_RANK_SETTINGS,	/* spw_configure */
-	BASE_RANK_ARENA_LIST,	/* creating and destroying tagged arenas */
-	BASE_RANK_REGISTRY,	/* the list of shrinkers */
-	BASE_RANK_SUBSCRIBERS,	/* the list of subscriptions */
-	BASE_RANK_REQUEST,	/* queue of reclaim requests */
-	BASE_RANK_PURGE,	/* one purge at a time, none during a fork */
+	BASE_RANK_START,         /* starting the core and its threads */
+	BASE_RANK_SETTINGS,      /* spw_configure */
+	BASE_RANK_ARENA_LIST,    /* creating and destroying tagged arenas */
+	BASE_RANK_REGISTRY,      /* the list of shrinkers */
+	BASE_RANK_SUBSCRIBERS,   /* the list of subscriptions */
+	BASE_RANK_REQUEST,       /* queue of reclaim requests */
+	BASE_RANK_PURGE,         /* one purge at a time, none during a fork */
 	BASE_RANK_THREAD_CACHES, /* list of explicit tcaches of threads */
-	BASE_RANK_LOG,		/* the sink */
+	BASE_RANK_LOG,           /* the sink */
 	BASE_RANK_COUNT
 };
 
@@ -42,7 +42,10 @@ struct base_lock {
 	struct base_lock *next_at_fork;
 };
 
-#define BASE_LOCK(r) { .mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (r) }
+#define BASE_LOCK(r)                                            \
+	{                                                       \
+		.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (r) \
+	}
 
 void base_lock(struct base_lock *lock);
 bool base_trylock(struct base_lock *lock);

@@ -117,8 +117,7 @@ spw_log_set(enum spw_log_level at_most,
 	base_lock(&lock);
 	sink = new_sink;
 	sink_context = context;
-	atomic_store(&level_max, new_sink ?
-					 (int)at_most :
-					 atomic_load(&level_max_setting));
+	atomic_store(&level_max,
+		     new_sink ? (int)at_most : atomic_load(&level_max_setting));
 	base_unlock(&lock);
 }

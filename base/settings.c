@@ -92,7 +92,7 @@ static const struct key keys[] = {
 	KEY("tier", "NAME=TIER", "as registered",
 	    "overrides one shrinker's tier; may be repeated", ANY_TIME,
 	    KIND_TIER, 0, 0, 0, 0),
-	WORD("huge", "off|on", "on", "huge pages for the heap", ANY_TIME, huge),
+	WORD("huge", "off|on", "off", "huge pages for the heap", ANY_TIME, huge),
 	WORD("log", "off|error|warning|info|debug", "off",
 	     "messages on standard error", ANY_TIME, log_level),
 	SOURCE("cgroup", SETTINGS_CGROUP, "limits of control groups"),
@@ -115,7 +115,7 @@ static struct settings current = {
 	.gate_ns = 10 * CLOCK_MS,
 	.deadline_ns = 250 * CLOCK_MS,
 	.start_bytes = 16ull << 20,
-	.huge = 1,
+	.huge = 0,
 };
 static struct base_lock lock = BASE_LOCK(BASE_RANK_SETTINGS);
 static _Atomic bool loaded, started_now;

@@ -26,8 +26,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/elsewhere.h"
 #include "base/clock.h"
+#include "base/elsewhere.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/rcu.h"

@@ -46,7 +46,7 @@ struct core_heap {
 	void (*fork_child)(void);
 	/* Leave the heap to its own devices (off, sandboxed). */
 	void (*let_go)(void);
-	const char *name;		/* "jemalloc 5.3.0", "glibc" */
+	const char *name; /* "jemalloc 5.3.0", "glibc" */
 };
 /* To be called once, when the core starts (libspillway.so). */
 void core_on_start(void (*start)(void));

@@ -29,8 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/elsewhere.h"
 #include "base/clock.h"
+#include "base/elsewhere.h"
 #include "base/futex.h"
 #include "base/log.h"
 #include "base/rcu.h"
@@ -70,7 +70,7 @@ static _Atomic bool standby_there;
 static _Atomic int want_level;
 static _Atomic uint64_t want_bytes;
 static _Atomic uint64_t hold_until_ns;
-static uint64_t hold_ns;	/* Reclaimer only. */
+static uint64_t hold_ns; /* Reclaimer only. */
 static _Atomic uint32_t futile;
 static _Atomic uint64_t raised_ns; /* when the level rose, until answered */
 
@@ -129,8 +129,8 @@ engine_want(enum spw_level level, uint64_t deficit_bytes)
 	if (engine_busy())
 		return;
 	/* What was freed since the last futile pass ends the hold-off. */
-	if (now < atomic_load(&hold_until_ns) &&
-	    !((int)level > before) && pass_dirty_bytes() < (1 << 20))
+	if (now < atomic_load(&hold_until_ns) && !((int)level > before) &&
+	    pass_dirty_bytes() < (1 << 20))
 		return;
 	gate_hopeless(false);
 	bump();
@@ -228,8 +228,7 @@ request_left(const struct pass *pass)
 	uint64_t got = atomic_load(&r->reclaimed_bytes) + pass->got_bytes;
 
 	if (atomic_load(&r->cancelled) ||
-	    (o->timeout_ns &&
-	     clock_now_ns() - r->started_ns >= o->timeout_ns))
+	    (o->timeout_ns && clock_now_ns() - r->started_ns >= o->timeout_ns))
 		return 0;
 	return got < o->target_bytes ? o->target_bytes - got : 0;
 }
@@ -247,8 +246,8 @@ pace(struct request *r)
 			 (double)rate * 1e9);
 	while (!atomic_load(&r->cancelled) &&
 	       clock_now_ns() - r->started_ns < due &&
-	       !(r->options.timeout_ns && clock_now_ns() - r->started_ns >=
-						  r->options.timeout_ns)) {
+	       !(r->options.timeout_ns &&
+		 clock_now_ns() - r->started_ns >= r->options.timeout_ns)) {
 		uint32_t seen = atomic_load(&work);
 		futex_wait(&work, seen, 20 * CLOCK_MS);
 	}
@@ -355,8 +354,7 @@ engine_submit(const struct spw_reclaim_options *options)
 		struct request *r = &requests[i];
 		uint32_t is_free = FREE;
 
-		if (!atomic_compare_exchange_strong(&r->state, &is_free,
-						    TAKEN))
+		if (!atomic_compare_exchange_strong(&r->state, &is_free, TAKEN))
 			continue;
 		r->options = *options;
 		r->started_ns = clock_now_ns();
@@ -436,8 +434,7 @@ spw_reclaim(uint64_t *reclaimed_bytes,
 		return -EDEADLK;
 	if (!options->target_bytes)
 		return 0;
-	if (settings()->threads == SETTINGS_THREADS_NEVER &&
-	    !settings()->off) {
+	if (settings()->threads == SETTINGS_THREADS_NEVER && !settings()->off) {
 		*reclaimed_bytes = pass_inline(options->target_bytes, true);
 		atomic_store(&last_reclaimed_bytes, *reclaimed_bytes);
 		return 0;
@@ -483,8 +480,8 @@ void
 engine_call_begin(struct spw_shrinker *shrinker)
 {
 	if (!shrinker->exact && !atomic_exchange(&standby_there, true) &&
-	    core_spawn(engine_thread, (void *)(uintptr_t)
-		       (atomic_load(&generation) + 1)) != 0)
+	    core_spawn(engine_thread,
+		       (void *)(uintptr_t)(atomic_load(&generation) + 1)) != 0)
 		atomic_store(&standby_there, false);
 	atomic_store(&calling_since_ns, clock_now_ns());
 	atomic_store(&calling, shrinker);

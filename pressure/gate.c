@@ -140,10 +140,8 @@ void
 gate_publish(int64_t credit_bytes, int64_t slack_bytes)
 {
 	atomic_store_explicit(&slack, slack_bytes, memory_order_relaxed);
-	atomic_store_explicit(&gate_credit, credit_bytes,
-			      memory_order_relaxed);
-	if (atomic_load_explicit(&gate_state, memory_order_relaxed) !=
-	    GATE_OFF)
+	atomic_store_explicit(&gate_credit, credit_bytes, memory_order_relaxed);
+	if (atomic_load_explicit(&gate_state, memory_order_relaxed) != GATE_OFF)
 		atomic_store_explicit(&gate_state,
 				      credit_bytes > 0 ? GATE_OPEN : GATE_LOOK,
 				      memory_order_relaxed);

@@ -23,14 +23,14 @@
 #include "base/assert.h"
 
 enum gate_state {
-	GATE_OPEN,	/* plenty */
-	GATE_LOOK,	/* credit is out: somebody must sense */
-	GATE_OFF,	/* SPILLWAY_CONF=off: never anything */
+	GATE_OPEN, /* plenty */
+	GATE_LOOK, /* credit is out: somebody must sense */
+	GATE_OFF,  /* SPILLWAY_CONF=off: never anything */
 };
 
 extern _Atomic uint32_t gate_state;
 extern _Atomic int64_t gate_credit;
-extern _Atomic uint64_t gate_charged_bytes;	/* since the start */
+extern _Atomic uint64_t gate_charged_bytes; /* since the start */
 
 void gate_ring(void);
 bool gate_wait(size_t bytes);
@@ -56,9 +56,9 @@ gate_charge(size_t bytes)
 static inline bool
 gate_enter(size_t bytes)
 {
-	if (base_likely(atomic_load_explicit(&gate_state,
-					     memory_order_relaxed) !=
-			GATE_LOOK))
+	if (base_likely(
+		    atomic_load_explicit(&gate_state, memory_order_relaxed) !=
+		    GATE_LOOK))
 		return true;
 	return gate_wait(bytes);
 }

@@ -83,8 +83,8 @@ static void
 note_growth(struct level *level, const struct level_input *input)
 {
 	const struct limits_reading *r = &input->reading;
-	uint64_t used = r->usage_bytes - smaller(r->usage_bytes,
-						 r->cache_bytes);
+	uint64_t used = r->usage_bytes -
+			smaller(r->usage_bytes, r->cache_bytes);
 	uint64_t ns = input->now_ns - level->last_ns;
 	uint64_t grown = 0, rate, tau;
 
@@ -92,23 +92,22 @@ note_growth(struct level *level, const struct level_input *input)
 		return;
 	if (level->last_ns && r->kind == level->last_kind &&
 	    used > level->last_used_bytes) {
-		uint64_t own = input->charged_bytes -
-			       level->last_charged_bytes;
+		uint64_t own = input->charged_bytes - level->last_charged_bytes;
 		grown = used - level->last_used_bytes;
 		grown -= smaller(grown, own);
 	}
 	if (ns > CLOCK_S)
 		ns = CLOCK_S;
 	rate = ns ? (uint64_t)((double)grown * 1e9 / (double)ns) : 0;
-	tau = rate > level->growth_bytes_per_s ? 10 * CLOCK_MS :
-						 100 * CLOCK_MS;
+	tau = rate > level->growth_bytes_per_s ? 10 * CLOCK_MS : 100 * CLOCK_MS;
 	if (ns >= tau)
 		level->growth_bytes_per_s = rate;
 	else
-		level->growth_bytes_per_s = (uint64_t)(
-			(double)level->growth_bytes_per_s +
-			((double)rate - (double)level->growth_bytes_per_s) *
-				(double)ns / (double)tau);
+		level->growth_bytes_per_s =
+			(uint64_t)((double)level->growth_bytes_per_s +
+				   ((double)rate -
+				    (double)level->growth_bytes_per_s) *
+					   (double)ns / (double)tau);
 	if (rate > 16 * MIB)
 		level->growing_until_ns = input->now_ns + CLOCK_S / 4;
 	level->last_ns = input->now_ns;
@@ -144,8 +143,8 @@ note_stall(struct level *level, const struct level_input *input)
 	}
 	if (part) {
 		level->stalled_until_ns = input->now_ns + STALL_WINDOW_NS;
-		level->stall_deficit_bytes =
-			share(input->reclaimable_bytes, (unsigned)part);
+		level->stall_deficit_bytes = share(input->reclaimable_bytes,
+						   (unsigned)part);
 	} else {
 		level->stall_deficit_bytes = 0;
 	}

@@ -19,24 +19,24 @@
 struct level_input {
 	uint64_t now_ns;
 	struct limits_reading reading;
-	uint64_t charged_bytes;	    /* committed by our heap since the start */
-	uint64_t recent_bytes;	    /* of it, so recently that it may not have
+	uint64_t charged_bytes;     /* committed by our heap since the start */
+	uint64_t recent_bytes;      /* of it, so recently that it may not have
 				     * been touched, hence not charged, yet */
 	uint64_t reclaimable_bytes; /* what the shrinkers could give */
-	uint64_t waiting_bytes;	    /* wanted by threads at the gate */
-	uint64_t stall_us;	    /* PSI, verified, since the last reading */
-	bool asked;		    /* systemd's protocol */
-	bool covered;		    /* thresholds will wake the monitor */
-	uint32_t futile_passes;	    /* in a row, up to now */
+	uint64_t waiting_bytes;     /* wanted by threads at the gate */
+	uint64_t stall_us;          /* PSI, verified, since the last reading */
+	bool asked;                 /* systemd's protocol */
+	bool covered;               /* thresholds will wake the monitor */
+	uint32_t futile_passes;     /* in a row, up to now */
 };
 
 struct level_output {
 	enum spw_level level;
 	uint64_t deficit_bytes;
 	uint64_t soft_bytes, hard_bytes;
-	int64_t credit_bytes;	/* may be committed before the next look */
-	int64_t slack_bytes;	/* and this much more before anybody waits */
-	uint64_t poll_ns;	/* look again after so long at the latest */
+	int64_t credit_bytes; /* may be committed before the next look */
+	int64_t slack_bytes;  /* and this much more before anybody waits */
+	uint64_t poll_ns;     /* look again after so long at the latest */
 };
 
 struct level {
@@ -44,11 +44,11 @@ struct level {
 	uint64_t last_used_bytes;
 	uint64_t last_charged_bytes;
 	enum limits_kind last_kind;
-	uint64_t growth_bytes_per_s;	/* of all but our heap, EWMA */
-	uint64_t growing_until_ns;	/* poll for so long after growth */
+	uint64_t growth_bytes_per_s; /* of all but our heap, EWMA */
+	uint64_t growing_until_ns;   /* poll for so long after growth */
 	enum spw_level level;
-	uint64_t calm_since_ns;		/* above the exit watermark since */
-	uint64_t raised_ns;		/* when the level last rose */
+	uint64_t calm_since_ns; /* above the exit watermark since */
+	uint64_t raised_ns;     /* when the level last rose */
 	uint64_t stalled_until_ns;
 	uint64_t stall_deficit_bytes;
 	uint64_t asked_ns;

@@ -36,7 +36,8 @@ static bool
 wanted(unsigned source)
 {
 	return atomic_load_explicit(&settings()->sources,
-				    memory_order_relaxed) & source;
+				    memory_order_relaxed) &
+	       source;
 }
 
 const char *
@@ -135,9 +136,8 @@ add_group(struct limits *limits, const char *path)
 	if (group_path(group, usage_name(limits), usage) != 0 ||
 	    access(usage, R_OK) != 0)
 		return; /* v2's root has none */
-	group->max_bytes = read_limit(group, limits->v2 ?
-						     "memory.max" :
-						     "memory.limit_in_bytes");
+	group->max_bytes = read_limit(
+		group, limits->v2 ? "memory.max" : "memory.limit_in_bytes");
 	group->high_bytes = limits->v2 ? read_limit(group, "memory.high") :
 					 UINT64_MAX;
 	if (limits->keep_open) {
@@ -172,8 +172,8 @@ locate(struct limits *limits, const char *mount, const char *mount_root,
 	char usage[PATH_MAX];
 
 	limits->hidden = false;
-	if (strncmp(path, mount_root, root) != 0 ||
-	    (*below && *below != '/') || strncmp(path, "/..", 3) == 0) {
+	if (strncmp(path, mount_root, root) != 0 || (*below && *below != '/') ||
+	    strncmp(path, "/..", 3) == 0) {
 		limits->hidden = true;
 		below = "";
 	}
@@ -236,8 +236,8 @@ find_groups(struct limits *limits)
 	locate(limits, mount, mount_root, path, directory);
 	climb(limits, directory, strlen(settings()->root) + strlen(mount));
 	if (!limits->groups_count)
-		snprintf(limits->why, sizeof limits->why,
-			 "%.200s has no %s", directory, usage_name(limits));
+		snprintf(limits->why, sizeof limits->why, "%.200s has no %s",
+			 directory, usage_name(limits));
 	return 0;
 }
 
@@ -246,8 +246,7 @@ rlimit_bytes(int resource)
 {
 	struct rlimit limit;
 
-	if (getrlimit(resource, &limit) != 0 ||
-	    limit.rlim_cur == RLIM_INFINITY)
+	if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
 		return UINT64_MAX;
 	return limit.rlim_cur;
 }
@@ -258,9 +257,8 @@ look_around(struct limits *limits)
 	int error = 0;
 
 	limits->why[0] = '\0';
-	limits->rlimit_as = wanted(SETTINGS_RLIMIT) ?
-				    rlimit_bytes(RLIMIT_AS) :
-				    UINT64_MAX;
+	limits->rlimit_as = wanted(SETTINGS_RLIMIT) ? rlimit_bytes(RLIMIT_AS) :
+						      UINT64_MAX;
 	limits->rlimit_data = wanted(SETTINGS_RLIMIT) ?
 				      rlimit_bytes(RLIMIT_DATA) :
 				      UINT64_MAX;
@@ -374,9 +372,8 @@ below(uint64_t limit, uint64_t usage)
 
 /* Takes a limit into the reading if it is the tightest. */
 static void
-consider(struct limits_reading *reading, enum limits_kind kind,
-	 unsigned group, uint64_t limit, uint64_t usage, uint64_t cache,
-	 bool stat_read)
+consider(struct limits_reading *reading, enum limits_kind kind, unsigned group,
+	 uint64_t limit, uint64_t usage, uint64_t cache, bool stat_read)
 {
 	uint64_t raw = below(limit, usage);
 	uint64_t net = below(limit, usage - (cache < usage ? cache : usage));

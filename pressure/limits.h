@@ -25,13 +25,13 @@
 
 enum limits_kind {
 	LIMITS_NONE,
-	LIMITS_V1,		/* memory.limit_in_bytes */
+	LIMITS_V1, /* memory.limit_in_bytes */
 	LIMITS_V2_MAX,
 	LIMITS_V2_HIGH,
 	LIMITS_MACHINE,
 	LIMITS_RLIMIT_AS,
 	LIMITS_RLIMIT_DATA,
-	LIMITS_OWN,		/* limit: */
+	LIMITS_OWN, /* limit: */
 };
 
 /* Deepest hierarchy that is followed; more ancestors are said and skipped. */
@@ -40,37 +40,37 @@ enum limits_kind {
 
 /* One cgroup on the way up; [0] is the own one. */
 struct limits_group {
-	char path[LIMITS_PATH_BYTES];	/* of the directory, root included */
-	uint64_t max_bytes;		/* UINT64_MAX: none */
+	char path[LIMITS_PATH_BYTES]; /* of the directory, root included */
+	uint64_t max_bytes;           /* UINT64_MAX: none */
 	uint64_t high_bytes;
-	int usage_fd;			/* -1 where not kept open */
+	int usage_fd; /* -1 where not kept open */
 	int stat_fd;
 };
 
 struct limits {
 	bool keep_open;
-	bool v2;			/* which hierarchy has the controller */
-	bool hidden;			/* a cgroup namespace hides ancestors */
+	bool v2;     /* which hierarchy has the controller */
+	bool hidden; /* a cgroup namespace hides ancestors */
 	unsigned groups_count;
 	struct limits_group groups[LIMITS_GROUPS_MAX];
 	uint64_t rlimit_as, rlimit_data; /* UINT64_MAX: none */
-	int meminfo_fd, statm_fd;	/* -1 where not kept open */
+	int meminfo_fd, statm_fd;        /* -1 where not kept open */
 	unsigned reads;
 	uint64_t machine_total, machine_available; /* as last read */
 	char cgroup_line[LIMITS_PATH_BYTES]; /* to see that we were moved */
-	char why[256];			/* what does not work, in words */
+	char why[256];                       /* what does not work, in words */
 };
 
 struct limits_reading {
-	enum limits_kind kind;		/* of the tightest */
-	unsigned group;			/* index, for V1 and V2 */
-	uint64_t limit_bytes;		/* UINT64_MAX: no limit known */
-	uint64_t usage_bytes;		/* raw */
-	uint64_t cache_bytes;		/* reclaimable page cache and slab in it
+	enum limits_kind kind;       /* of the tightest */
+	unsigned group;              /* index, for V1 and V2 */
+	uint64_t limit_bytes;        /* UINT64_MAX: no limit known */
+	uint64_t usage_bytes;        /* raw */
+	uint64_t cache_bytes;        /* reclaimable page cache and slab in it
 					 * (0 where stat was not read) */
-	uint64_t headroom_bytes;	/* limit - usage + cache as the page
+	uint64_t headroom_bytes;     /* limit - usage + cache as the page
 					 * cache policy says; tightest wins */
-	uint64_t headroom_raw_bytes;	/* limit - usage, tightest */
+	uint64_t headroom_raw_bytes; /* limit - usage, tightest */
 	bool stat_read;
 };
 

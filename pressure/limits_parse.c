@@ -136,7 +136,7 @@ limits_parse_mountinfo(const char *text, bool v2, char *mount,
 		if (root && where && type && super &&
 		    (v2 ? type_length == 7 && !memcmp(type, "cgroup2", 7) :
 			  type_length == 6 && !memcmp(type, "cgroup", 6) &&
-				  has_word(super, super_length, "memory")))
+				     has_word(super, super_length, "memory")))
 			return copy(mount, mount_bytes, where, mount_length) ||
 					       copy(mount_root,
 						    mount_root_bytes, root,

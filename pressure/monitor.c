@@ -60,7 +60,7 @@ static struct monitor_view view;
 static _Atomic uint32_t view_sequence;
 static _Atomic uint32_t sense_wanted, sense_done;
 
-static _Atomic int bell_thread;	/* tid; 0: nobody to ring */
+static _Atomic int bell_thread; /* tid; 0: nobody to ring */
 static _Atomic bool bell_rung;
 static _Atomic bool stop;
 static _Atomic int sense_lock;
@@ -87,8 +87,7 @@ monitor_ring(void)
 static void
 publish_view(const struct monitor_view *fresh)
 {
-	uint32_t s = atomic_load_explicit(&view_sequence,
-					  memory_order_relaxed);
+	uint32_t s = atomic_load_explicit(&view_sequence, memory_order_relaxed);
 	const uint64_t *from = (const uint64_t *)(const void *)fresh;
 	_Atomic uint64_t *to = (_Atomic uint64_t *)(void *)&view;
 
@@ -113,9 +112,8 @@ monitor_view(struct monitor_view *copy)
 			to[i] = atomic_load_explicit(&from[i],
 						     memory_order_relaxed);
 		atomic_thread_fence(memory_order_acquire);
-	} while ((s & 1) ||
-		 s != atomic_load_explicit(&view_sequence,
-					   memory_order_relaxed));
+	} while ((s & 1) || s != atomic_load_explicit(&view_sequence,
+						      memory_order_relaxed));
 }
 
 bool
@@ -167,9 +165,8 @@ resident_bytes(void)
 		return 0;
 	}
 	/* "size resident ..." */
-	for (const char *at = strchr(text, ' '); at && at[1] >= '0' &&
-						 at[1] <= '9';
-	     at++)
+	for (const char *at = strchr(text, ' ');
+	     at && at[1] >= '0' && at[1] <= '9'; at++)
 		pages = pages * 10 + (uint64_t)(at[1] - '0');
 	return pages * 4096;
 }

@@ -28,8 +28,7 @@
 
 #define REARM_NS CLOCK_S
 
-static const char *const level_words[NOTIFY_LEVELS] = { "medium",
-							"critical" };
+static const char *const level_words[NOTIFY_LEVELS] = { "medium", "critical" };
 
 int
 notify_parse_events(const char *text, uint64_t *high, uint64_t *max,
@@ -191,9 +190,8 @@ notify_fill(struct notify *notify, struct pollfd *polls, unsigned polls_max)
 	}
 	for (unsigned i = 0; i < NOTIFY_LEVELS; i++)
 		if (notify->level_fd[i] >= 0 && n < polls_max)
-			polls[n++] = (struct pollfd){
-				.fd = notify->level_fd[i], .events = POLLIN
-			};
+			polls[n++] = (struct pollfd){ .fd = notify->level_fd[i],
+						      .events = POLLIN };
 	for (unsigned i = 0; i < notify->events_count; i++)
 		if (n < polls_max)
 			polls[n++] = (struct pollfd){
@@ -295,8 +293,8 @@ notify_arm(struct notify *notify, const struct limits_group *group,
 		return; /* no right to register, or at it */
 	for (unsigned i = 0; i < count && i < NOTIFY_THRESHOLDS_MAX; i++)
 		same = same && about(notify->headroom[i], headrooms[i]);
-	if (same || (notify->armed_ns &&
-		     clock_now_ns() - notify->armed_ns < REARM_NS))
+	if (same ||
+	    (notify->armed_ns && clock_now_ns() - notify->armed_ns < REARM_NS))
 		return;
 	notify->armed_ns = clock_now_ns();
 	notify->armed_limit = limit_bytes;

@@ -20,8 +20,8 @@
 #include "pressure/sources.h"
 
 #define NOTIFY_THRESHOLDS_MAX 4
-#define NOTIFY_LEVELS 2		/* medium, critical */
-#define NOTIFY_EVENTS_MAX 2	/* own group, tightest ancestor */
+#define NOTIFY_LEVELS 2     /* medium, critical */
+#define NOTIFY_EVENTS_MAX 2 /* own group, tightest ancestor */
 
 struct notify_events {
 	int fd;

@@ -40,6 +40,8 @@
 #define HOLD_MIN_NS (100 * CLOCK_MS)
 #define HOLD_MAX_NS (60 * CLOCK_S)
 #define HOLD_HARD_NS (10 * CLOCK_MS)
+/* Freed, but between what was kept: it will be reused, not returned. */
+#define SCATTERED_NS (50 * CLOCK_MS)
 #define LATER_SOFT_NS (1 * CLOCK_S)
 #define LATER_HARD_NS (50 * CLOCK_MS)
 
@@ -106,6 +108,9 @@ left(const struct pass *pass)
 	if (engine_overtaken(pass->generation))
 		return 0;
 	want = pass->left(pass);
+	if (!pass->asked && !is_hard(pass) &&
+	    pass->claimed_bytes >= 2 * pass->target_bytes)
+		return 0; /* see note_hold() */
 	if (pass->paced) {
 		uint64_t slice = went < pass->target_bytes ?
 					 pass->target_bytes - went :
@@ -208,17 +213,26 @@ note_yield(struct spw_shrinker *s, uint64_t went, uint64_t ns)
 	core_count(&s->reclaimed_bytes, went);
 }
 
-/* Futile calls are repeated ever more rarely. */
+/*
+ * Futile calls are repeated ever more rarely. Where little of what was freed
+ * could be returned, the program's next allocations will use it: asking on at
+ * once would empty the cache for the sake of a few pages.
+ */
 static void
 note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
-	  uint64_t went)
+	  uint64_t claimed, uint64_t went)
 {
 	uint32_t n;
 	uint64_t hold;
 
-	if (went >= share / 100 && went > 0) {
+	if ((went >= share / 100 && went > 0) || claimed >= share / 2) {
+		bool scattered = went < claimed / 4;
+
 		atomic_store(&s->futile, 0);
-		atomic_store(&s->hold_until_ns, 0);
+		atomic_store(&s->hold_until_ns,
+			     scattered && !is_hard(pass) ?
+				     clock_now_ns() + SCATTERED_NS :
+				     0);
 		return;
 	}
 	n = atomic_fetch_add(&s->futile, 1);
@@ -274,7 +288,8 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 							       LATER_SOFT_NS));
 	} else {
 		core_count(&s->claimed_bytes, claimed);
-		note_hold(pass, s, share, went);
+		pass->claimed_bytes += claimed;
+		note_hold(pass, s, share, claimed, went);
 	}
 	note_yield(s, went, ns);
 	if (a->count != UINT64_MAX)
@@ -292,7 +307,8 @@ may_ask(const struct pass *pass, struct spw_shrinker *s)
 		return false;
 	if (now < atomic_load(&s->later_until_ns))
 		return false;
-	return pass->asked || now >= atomic_load(&s->hold_until_ns);
+	return pass->asked || now >= atomic_load(&s->hold_until_ns) ||
+	       (is_hard(pass) && !atomic_load(&s->futile));
 }
 
 /* Fills in what each could give; returns the sum of what is known. */

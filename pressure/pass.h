@@ -29,6 +29,7 @@ struct pass {
 	/* Results. */
 	uint64_t got_bytes;
 	uint64_t shown_bytes;	/* of it, already added to the request */
+	uint64_t claimed_bytes;	/* what the program's shrinkers said */
 	uint64_t ns;
 };
 

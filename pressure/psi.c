@@ -102,12 +102,10 @@ psi_open(struct psi *psi, const char *path)
 	snprintf(psi->path, sizeof psi->path, "%s", path);
 	psi->fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (psi->fd >= 0) {
-		psi->privileged = arm(psi, PRIVILEGED_US,
-				      PRIVILEGED_WINDOW_US);
-		if (!psi->privileged &&
-		    !arm(psi, PLAIN_US, PLAIN_WINDOW_US))
-			snprintf(psi->why, sizeof psi->why,
-				 "no trigger: %s", strerror(errno));
+		psi->privileged = arm(psi, PRIVILEGED_US, PRIVILEGED_WINDOW_US);
+		if (!psi->privileged && !arm(psi, PLAIN_US, PLAIN_WINDOW_US))
+			snprintf(psi->why, sizeof psi->why, "no trigger: %s",
+				 strerror(errno));
 	} else {
 		snprintf(psi->why, sizeof psi->why, "no trigger: %s",
 			 strerror(errno));

@@ -17,14 +17,14 @@
 #include <stdint.h>
 
 struct psi {
-	int fd;			/* the trigger's; -1: none */
-	bool armed;		/* events come; else only total= is read */
-	bool privileged;	/* short windows are allowed */
+	int fd;          /* the trigger's; -1: none */
+	bool armed;      /* events come; else only total= is read */
+	bool privileged; /* short windows are allowed */
 	uint64_t threshold_us, window_us;
-	uint64_t total_us;	/* `some` as last read */
+	uint64_t total_us; /* `some` as last read */
 	uint64_t armed_ns;
 	char path[PATH_MAX];
-	char why[128];		/* why it is not armed */
+	char why[128]; /* why it is not armed */
 };
 
 struct psi_totals {

@@ -226,8 +226,7 @@ shrinkers_enter(struct spw_shrinker *s)
 {
 	uint32_t idle = SHRINKER_IDLE;
 
-	if (!atomic_compare_exchange_strong(&s->state, &idle,
-					    SHRINKER_RUNNING))
+	if (!atomic_compare_exchange_strong(&s->state, &idle, SHRINKER_RUNNING))
 		return false;
 	running_here = s;
 	return true;

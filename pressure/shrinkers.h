@@ -26,33 +26,33 @@
 
 enum shrinker_state {
 	SHRINKER_IDLE,
-	SHRINKER_RUNNING,	/* a callback is running */
-	SHRINKER_DEAD,		/* unregistered */
-	SHRINKER_DYING,		/* unregistered from inside its callback */
+	SHRINKER_RUNNING, /* a callback is running */
+	SHRINKER_DEAD,    /* unregistered */
+	SHRINKER_DYING,   /* unregistered from inside its callback */
 };
 
 struct spw_shrinker {
-	struct cds_list_head node;	/* in the registry; RCU */
+	struct cds_list_head node; /* in the registry; RCU */
 	struct spw_shrinker *next_retired;
-	_Atomic uint32_t state;		/* enum shrinker_state; a futex */
-	_Atomic uint32_t references;	/* passes that hold it, and its owner */
+	_Atomic uint32_t state;      /* enum shrinker_state; a futex */
+	_Atomic uint32_t references; /* passes that hold it, and its owner */
 	_Atomic bool quarantined;
 	enum spw_tier tier;
 	size_t (*count)(const struct spw_shrink *, void *);
 	size_t (*shrink)(const struct spw_shrink *, void *);
 	void *context;
-	bool exact;	/* ours: its word needs no check by usage */
+	bool exact; /* ours: its word needs no check by usage */
 	/* Written by the thread that runs the pass alone. */
-	_Atomic uint64_t yield_bytes_per_ms;	/* measured, EWMA */
+	_Atomic uint64_t yield_bytes_per_ms; /* measured, EWMA */
 	_Atomic uint64_t reclaimed_bytes;
-	_Atomic uint64_t claimed_bytes;		/* what it said */
+	_Atomic uint64_t claimed_bytes; /* what it said */
 	_Atomic uint64_t calls;
 	_Atomic uint64_t ns_max;
-	_Atomic uint64_t later_until_ns;	/* SPW_SHRINK_LATER pending */
-	uint64_t later_resident_bytes;		/* of the process, back then */
-	_Atomic uint64_t hold_until_ns;		/* gave nothing: not before */
-	_Atomic uint32_t futile;		/* in a row */
-	_Atomic uint32_t hung;			/* times it did not return */
+	_Atomic uint64_t later_until_ns; /* SPW_SHRINK_LATER pending */
+	uint64_t later_resident_bytes;   /* of the process, back then */
+	_Atomic uint64_t hold_until_ns;  /* gave nothing: not before */
+	_Atomic uint32_t futile;         /* in a row */
+	_Atomic uint32_t hung;           /* times it did not return */
 	char name[SETTINGS_NAME_BYTES];
 };
 

@@ -29,8 +29,8 @@ struct sources {
 	struct systemd systemd;
 	bool has_notify, has_psi;
 	bool v2;
-	unsigned group;		/* that the thresholds are for */
-	uint64_t stall_us;	/* seen in an event, not yet asked for */
+	unsigned group;    /* that the thresholds are for */
+	uint64_t stall_us; /* seen in an event, not yet asked for */
 	char group_path[LIMITS_PATH_BYTES];
 };
 
@@ -40,7 +40,8 @@ static bool
 wanted(unsigned source)
 {
 	return atomic_load_explicit(&settings()->sources,
-				    memory_order_relaxed) & source;
+				    memory_order_relaxed) &
+	       source;
 }
 
 /* The own group's file (v2), else the machine's. */
@@ -59,9 +60,8 @@ open_psi(struct sources *s, const struct limits *limits)
 			 limits->groups[0].path);
 		s->has_psi = psi_open(&s->psi, path) == 0;
 	}
-	if (!s->has_psi &&
-	    file_path(path, sizeof path, settings()->root,
-		      "/proc/pressure/memory") == 0)
+	if (!s->has_psi && file_path(path, sizeof path, settings()->root,
+				     "/proc/pressure/memory") == 0)
 		s->has_psi = psi_open(&s->psi, path) == 0;
 }
 
@@ -135,8 +135,7 @@ sources_handle(struct sources *s, const struct pollfd *polls, unsigned count,
 		}
 		at++;
 	}
-	if (at < count && s->systemd.fd >= 0 &&
-	    polls[at].fd == s->systemd.fd) {
+	if (at < count && s->systemd.fd >= 0 && polls[at].fd == s->systemd.fd) {
 		if (polls[at].revents)
 			news->asked |= systemd_read(&s->systemd,
 						    polls[at].revents);
@@ -209,9 +208,8 @@ describe_psi(const struct sources *s, struct sources_line *l)
 			 (unsigned long long)(s->psi.window_us / 1000));
 		line(l, "psi", true, words);
 	} else {
-		snprintf(words, sizeof words,
-			 "%.70s, read when awake (%.60s)", s->psi.path,
-			 s->psi.why);
+		snprintf(words, sizeof words, "%.70s, read when awake (%.60s)",
+			 s->psi.path, s->psi.why);
 		line(l, "psi", true, words);
 	}
 }
@@ -224,15 +222,15 @@ describe_notify(const struct sources *s, struct sources_line *l)
 	const char *off = "notify:off";
 
 	line(&l[0], "v1 threshold", v1,
-	     v1		   ? s->group_path :
+	     v1            ? s->group_path :
 	     s->has_notify ? s->notify.why_v1 :
 			     off);
 	line(&l[1], "v1 pressure_level", v1,
-	     v1		   ? "medium and critical, as corroboration" :
+	     v1            ? "medium and critical, as corroboration" :
 	     s->has_notify ? s->notify.why_v1 :
 			     off);
 	line(&l[2], "v2 memory.events", v2,
-	     v2		   ? s->group_path :
+	     v2            ? s->group_path :
 	     s->has_notify ? s->notify.why_v2 :
 			     off);
 }

@@ -23,11 +23,11 @@
 
 /* What a poll told. */
 struct sources_news {
-	bool limit;	  /* a usage threshold or memory.events: read usage */
-	bool asked;	  /* systemd's variable: somebody wants memory back */
-	bool medium;	  /* v1 medium: corroboration */
-	bool critical;	  /* v1 critical, v2 max or oom counted */
-	bool oom;	  /* v2 oom counted */
+	bool limit;    /* a usage threshold or memory.events: read usage */
+	bool asked;    /* systemd's variable: somebody wants memory back */
+	bool medium;   /* v1 medium: corroboration */
+	bool critical; /* v1 critical, v2 max or oom counted */
+	bool oom;      /* v2 oom counted */
 	uint64_t high_events; /* v2 `high` counted since the last time */
 	uint64_t stall_us;    /* PSI: growth of total=, verified; 0: none */
 };
@@ -68,9 +68,9 @@ uint64_t sources_stall_us(struct sources *sources);
 
 /* For `spillway pressure`: one line a source. */
 struct sources_line {
-	const char *name;	/* "psi", "v1 threshold", ... */
+	const char *name; /* "psi", "v1 threshold", ... */
 	bool works;
-	char words[160];	/* what it watches, or why it does not work */
+	char words[160]; /* what it watches, or why it does not work */
 };
 unsigned sources_describe(struct sources_line *lines, unsigned lines_max);
 

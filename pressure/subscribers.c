@@ -36,13 +36,13 @@
 enum state { IDLE, RUNNING, DEAD };
 
 struct spw_subscription {
-	struct spw_subscription *next;	/* Guarded by lock. */
+	struct spw_subscription *next; /* Guarded by lock. */
 	enum spw_level at_least;
 	void (*notify)(const struct spw_pressure *, void *);
 	void *context;
-	int fd;				/* -1: a callback */
+	int fd; /* -1: a callback */
 	uint64_t fd_id;
-	bool above;			/* Reclaimer only: level as told. */
+	bool above; /* Reclaimer only: level as told. */
 	_Atomic uint32_t state;
 };
 

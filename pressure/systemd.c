@@ -37,8 +37,7 @@ systemd_base64(const char *text, void *bytes, size_t bytes_max)
 	if (length % 4 == 1)
 		return -EINVAL;
 	for (size_t i = 0; i < length; i++) {
-		const char *digit = memchr(digits, text[i],
-					   sizeof digits - 1);
+		const char *digit = memchr(digits, text[i], sizeof digits - 1);
 
 		if (!digit)
 			return -EINVAL;
@@ -113,8 +112,8 @@ open_socket(struct systemd *s, const char *path, const void *bytes, size_t n)
 	}
 	strcpy(address.sun_path, path);
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&address,
-				 sizeof address) != 0 ||
+	if (s->fd < 0 ||
+	    connect(s->fd, (struct sockaddr *)&address, sizeof address) != 0 ||
 	    (n && send(s->fd, bytes, n, MSG_NOSIGNAL) < 0)) {
 		complain(s, "MEMORY_PRESSURE_WATCH", path, strerror(errno));
 		return;

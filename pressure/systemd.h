@@ -20,12 +20,12 @@
 #include "pressure/psi.h"
 
 struct systemd {
-	int fd;			/* -1: none */
-	short events;		/* what to poll for */
-	bool off;		/* /dev/null */
+	int fd;       /* -1: none */
+	short events; /* what to poll for */
+	bool off;     /* /dev/null */
 	bool is_psi;
 	struct psi psi;
-	char why[160];		/* what it is, or what is wrong */
+	char why[160]; /* what it is, or what is wrong */
 };
 
 void systemd_open(struct systemd *systemd, const char *watch,

@@ -76,7 +76,7 @@ defaults_hold(void)
 		       s.log_level == SPW_LOG_OFF &&
 		       s.sources == SETTINGS_SOURCES_ALL &&
 		       s.gate_ns == 10000000 && s.deadline_ns == 250000000 &&
-		       s.start_bytes == 16 * MIB && s.huge == 1 &&
+		       s.start_bytes == 16 * MIB && s.huge == 0 &&
 		       s.root[0] == '\0' && s.tiers_count == 0,
 	       "without a text the defaults of the manual hold");
 	tap_is(parse(&s, ""), 0, "an empty text is a good text");
@@ -113,8 +113,8 @@ every_key_takes_effect(void)
 	tap_ok(parse(&s, "gate:0,deadline:1s") == 0 && s.gate_ns == 0 &&
 		       s.deadline_ns == 1000000000,
 	       "gate and deadline take times");
-	tap_ok(parse(&s, "start:0,huge:off,log:debug") == 0 &&
-		       s.start_bytes == 0 && s.huge == 0 &&
+	tap_ok(parse(&s, "start:0,huge:on,log:debug") == 0 &&
+		       s.start_bytes == 0 && s.huge == 1 &&
 		       s.log_level == SPW_LOG_DEBUG,
 	       "start, huge and log are taken");
 	tap_ok(parse(&s, "root:/tmp/fixture//") == 0 &&
