@@ -45,10 +45,10 @@ struct spw_domain;
 
 struct spw_arena_options {
 	size_t size;
-	const char *name;	    /* copied; 1 to 63 bytes */
-	struct spw_domain *domain;  /* NULL */
-	uint64_t limit_bytes;	    /* of committed memory; 0: none */
-	enum spw_tier tier;	    /* of a reclaimable arena; 0: WARM */
+	const char *name;          /* copied; 1 to 63 bytes */
+	struct spw_domain *domain; /* NULL */
+	uint64_t limit_bytes;      /* of committed memory; 0: none */
+	enum spw_tier tier;        /* of a reclaimable arena; 0: WARM */
 	void (*drop)(void *context);
 	void *context;
 	unsigned flags;
@@ -56,12 +56,12 @@ struct spw_arena_options {
 
 struct spw_arena_stats {
 	size_t size;
-	uint64_t mapped_bytes;	    /* address space */
-	uint64_t committed_bytes;   /* backed, or free to be backed, by memory */
-	uint64_t active_bytes;	    /* in pages that hold live objects */
+	uint64_t mapped_bytes;    /* address space */
+	uint64_t committed_bytes; /* backed, or free to be backed, by memory */
+	uint64_t active_bytes;    /* in pages that hold live objects */
 	uint64_t limit_bytes;
 	uint64_t drops;
-	uint64_t failures;	    /* allocations refused by the limit */
+	uint64_t failures; /* allocations refused by the limit */
 };
 
 /*

@@ -26,19 +26,19 @@
 SPW_BEGIN_DECLS
 
 enum spw_level {
-	SPW_LEVEL_NONE,		/* plenty */
-	SPW_LEVEL_LOW,		/* free what is free */
-	SPW_LEVEL_MEDIUM,	/* below the soft watermark, or stalling */
-	SPW_LEVEL_CRITICAL,	/* below the hard watermark */
+	SPW_LEVEL_NONE,     /* plenty */
+	SPW_LEVEL_LOW,      /* free what is free */
+	SPW_LEVEL_MEDIUM,   /* below the soft watermark, or stalling */
+	SPW_LEVEL_CRITICAL, /* below the hard watermark */
 };
 
 struct spw_pressure {
-	size_t size;			/* in: sizeof(struct spw_pressure) */
+	size_t size; /* in: sizeof(struct spw_pressure) */
 	enum spw_level level;
-	uint64_t deficit_bytes;		/* what should be given back now */
-	uint64_t headroom_bytes;	/* UINT64_MAX: no limit is known */
-	uint64_t limit_bytes;		/* the nearest limit, or UINT64_MAX */
-	uint64_t usage_bytes;		/* what is charged to that limit */
+	uint64_t deficit_bytes;  /* what should be given back now */
+	uint64_t headroom_bytes; /* UINT64_MAX: no limit is known */
+	uint64_t limit_bytes;    /* the nearest limit, or UINT64_MAX */
+	uint64_t usage_bytes;    /* what is charged to that limit */
 };
 
 /*

@@ -22,10 +22,10 @@ SPW_BEGIN_DECLS
 
 struct spw_reclaim_options {
 	size_t size;
-	uint64_t target_bytes;	    /* UINT64_MAX: all that can go */
-	uint64_t timeout_ns;	    /* 0: none */
-	uint64_t older_than_ns;	    /* only what was not used for so long */
-	uint64_t rate_bytes_per_s;  /* at most; 0: as fast as it goes */
+	uint64_t target_bytes;     /* UINT64_MAX: all that can go */
+	uint64_t timeout_ns;       /* 0: none */
+	uint64_t older_than_ns;    /* only what was not used for so long */
+	uint64_t rate_bytes_per_s; /* at most; 0: as fast as it goes */
 };
 
 /*

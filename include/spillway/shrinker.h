@@ -29,11 +29,11 @@ SPW_BEGIN_DECLS
 
 /* How dear the memory is; cheaper tiers are asked first. */
 enum spw_tier {
-	SPW_TIER_FREE = 0,	/* dirty pages, free memory of a malloc */
-	SPW_TIER_COLD = 10,	/* not read for a while */
-	SPW_TIER_GARBAGE = 20,	/* collectors */
+	SPW_TIER_FREE = 0,     /* dirty pages, free memory of a malloc */
+	SPW_TIER_COLD = 10,    /* not read for a while */
+	SPW_TIER_GARBAGE = 20, /* collectors */
 	SPW_TIER_WARM = 30,
-	SPW_TIER_LAST = 40,	/* only when the level is critical */
+	SPW_TIER_LAST = 40, /* only when the level is critical */
 };
 
 /*
@@ -45,17 +45,17 @@ enum spw_tier {
 /* One request. */
 struct spw_shrink {
 	size_t size;
-	uint64_t target_bytes;	/* this shrinker's share; more is welcome */
+	uint64_t target_bytes; /* this shrinker's share; more is welcome */
 	enum spw_level level;
-	bool hard;		/* critical: a thread waits for this memory */
-	int node;		/* NUMA node, -1: any */
-	uint64_t older_than_ns;	/* only what was not used for so long; 0: all */
-	uint64_t deadline_ns;	/* CLOCK_MONOTONIC; be back before */
+	bool hard;              /* critical: a thread waits for this memory */
+	int node;               /* NUMA node, -1: any */
+	uint64_t older_than_ns; /* only what was not used for so long; 0: all */
+	uint64_t deadline_ns;   /* CLOCK_MONOTONIC; be back before */
 };
 
 struct spw_shrinker_options {
 	size_t size;
-	const char *name;	/* copied; 1 to 63 bytes */
+	const char *name; /* copied; 1 to 63 bytes */
 	enum spw_tier tier;
 	/* Bytes that could go. NULL: unknown, asked last in its tier. */
 	size_t (*count)(const struct spw_shrink *request, void *context);

@@ -53,20 +53,20 @@ void spw_log_set(enum spw_log_level at_most,
 
 struct spw_stats {
 	size_t size;
-	uint64_t mapped_bytes;	   /* address space of our heap */
-	uint64_t committed_bytes;  /* of it, not given back to the kernel */
-	uint64_t active_bytes;	   /* of it, in pages in use */
-	uint64_t reclaimed_bytes;  /* by all passes, measured by usage */
-	uint64_t returned_bytes;   /* handed to madvise since the start */
+	uint64_t mapped_bytes;    /* address space of our heap */
+	uint64_t committed_bytes; /* of it, not given back to the kernel */
+	uint64_t active_bytes;    /* of it, in pages in use */
+	uint64_t reclaimed_bytes; /* by all passes, measured by usage */
+	uint64_t returned_bytes;  /* handed to madvise since the start */
 	uint64_t passes;
-	uint64_t passes_futile;	   /* passes that freed nothing */
-	uint64_t events;	   /* times the level rose */
+	uint64_t passes_futile; /* passes that freed nothing */
+	uint64_t events;        /* times the level rose */
 	uint64_t gate_waits;
 	uint64_t gate_wait_ns_max;
-	uint64_t gate_wait_ns;	   /* sum */
-	uint64_t response_ns_max;  /* level rose -> first bytes returned */
-	uint64_t quarantined;	   /* shrinkers that hung */
-	uint64_t wakeups;	   /* of the monitor */
+	uint64_t gate_wait_ns;    /* sum */
+	uint64_t response_ns_max; /* level rose -> first bytes returned */
+	uint64_t quarantined;     /* shrinkers that hung */
+	uint64_t wakeups;         /* of the monitor */
 };
 
 /* Errors: -EINVAL (NULL, or .size unknown). */
