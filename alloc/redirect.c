@@ -44,8 +44,8 @@ void *je_extent_alloc_mmap(void *fresh, size_t bytes, size_t alignment,
 bool je_extent_dalloc_mmap(void *address, size_t bytes);
 bool je_pages_purge_forced(void *address, size_t bytes);
 void je_pages_unmap(void *address, size_t bytes);
-struct edata *je_ecache_evict(void *tsdn, void *pac, void *ehooks,
-			      void *ecache, size_t pages_min);
+struct edata *je_ecache_evict(void *tsdn, void *pac, void *ehooks, void *ecache,
+			      size_t pages_min);
 struct edata *je_extent_split_wrapper(void *tsdn, void *pac, void *ehooks,
 				      struct edata *edata, size_t bytes_a,
 				      size_t bytes_b, bool holding_core_locks);
@@ -57,7 +57,7 @@ void je_extent_record(void *tsdn, void *pac, void *ehooks, void *ecache,
 struct edata {
 	uint64_t bits;
 	void *address;
-	size_t size_esn;	/* bytes, and a serial number below the page */
+	size_t size_esn; /* bytes, and a serial number below the page */
 };
 
 static __thread size_t budget_bytes;
@@ -82,8 +82,8 @@ bool spw_pages_commit(void *address, size_t bytes);
 bool spw_pages_decommit(void *address, size_t bytes);
 bool spw_pages_purge(void *address, size_t bytes);
 void spw_pages_unmap(void *address, size_t bytes);
-struct edata *spw_pages_evict(void *tsdn, void *pac, void *ehooks,
-			      void *ecache, size_t pages_min);
+struct edata *spw_pages_evict(void *tsdn, void *pac, void *ehooks, void *ecache,
+			      size_t pages_min);
 
 /* For je_extent_alloc_mmap(): NULL when no memory. */
 void *

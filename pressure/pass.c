@@ -47,8 +47,8 @@
 
 struct asked {
 	struct spw_shrinker *shrinker;
-	uint64_t count;		/* UINT64_MAX: unknown */
-	bool dry;		/* gave nothing when last asked */
+	uint64_t count; /* UINT64_MAX: unknown */
+	bool dry;       /* gave nothing when last asked */
 };
 
 /* Only one thread runs passes; what it found is read by the monitor.
@@ -473,8 +473,8 @@ pass_inline(uint64_t target_bytes, bool everybody)
 	/* The program's first: what they free is dirty for ours. */
 	for (int ours = everybody ? 0 : 1; ours < 2; ours++)
 		for (unsigned i = 0; i < count && went < target_bytes; i++) {
-			struct spw_shrink request =
-				request_of(&pass, target_bytes - went);
+			struct spw_shrink request = request_of(
+				&pass, target_bytes - went);
 			uint64_t got;
 
 			if (list[i]->exact != (ours == 1) ||

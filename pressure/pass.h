@@ -19,8 +19,8 @@ struct request;
 struct pass {
 	enum spw_level level;
 	uint64_t target_bytes;
-	bool asked;		/* by somebody, not by the kernel */
-	bool paced;		/* target_bytes is a slice: stop there */
+	bool asked; /* by somebody, not by the kernel */
+	bool paced; /* target_bytes is a slice: stop there */
 	uint64_t older_than_ns;
 	/* Bytes still wanted; 0 ends the pass. */
 	uint64_t (*left)(const struct pass *pass);
@@ -28,8 +28,8 @@ struct pass {
 	uint32_t generation;
 	/* Results. */
 	uint64_t got_bytes;
-	uint64_t shown_bytes;	/* of it, already added to the request */
-	uint64_t claimed_bytes;	/* what the program's shrinkers said */
+	uint64_t shown_bytes;   /* of it, already added to the request */
+	uint64_t claimed_bytes; /* what the program's shrinkers said */
 	uint64_t ns;
 };
 
