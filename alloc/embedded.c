@@ -35,7 +35,7 @@ const char *malloc_conf =
 
 static const char conf_of_jemalloc[] = "dirty_decay_ms:10000,"
 				       "lg_extent_max_active_fit:6,"
-				       "tcache_gc_incr_bytes:65536,";
+				       "tcache_gc_incr_bytes:65536";
 
 static const struct heap_api api = {
 	.embedded = true,
@@ -72,8 +72,12 @@ spw_embedded_getenv(const char *name)
 	if (!settings()->off)
 		return theirs;
 	memcpy(both, conf_of_jemalloc, sizeof conf_of_jemalloc);
-	if (theirs && strlen(theirs) < sizeof both - sizeof conf_of_jemalloc)
-		strcpy(both + sizeof conf_of_jemalloc - 1, theirs);
+	/* A comma at the end is complained of. */
+	if (theirs && *theirs &&
+	    strlen(theirs) < sizeof both - sizeof conf_of_jemalloc - 1) {
+		strcat(both, ",");
+		strcat(both, theirs);
+	}
 	return both;
 }
 
