@@ -70,7 +70,8 @@ def libraries(tap, program):
         both(tap, "a library opened with RTLD_DEEPBIND",
              [program, "deepbind", plugin])
         both(tap, "memory that crosses RTLD_DEEPBIND",
-             [program, "deepbind-across", plugin])
+             [program, "deepbind-across", plugin],
+             todo="documented in spillway(7): it frees what it allocates")
     else:
         tap.skip("RTLD_DEEPBIND", "plugin.so is not built")
     user = harness.program("jemalloc_user")
@@ -92,9 +93,12 @@ def libraries(tap, program):
                        env=harness.environment(harness.interposer()))
     tap.ok(fine(done), "spillway's functions found in the preload", why(done))
     if library:
-        done = harness.run([program, "linked"], env=harness.environment(
-            library + ":" + harness.interposer()))
-        tap.ok(fine(done), "both libraries in one process", why(done))
+        for first, second in ((library, harness.interposer()),
+                              (harness.interposer(), library)):
+            done = harness.run([program, "linked"], env=harness.environment(
+                first + ":" + second))
+            tap.ok(fine(done), "both libraries in one process, "
+                   f"{os.path.basename(first)} first", why(done))
 
 
 def descriptors(tap, program):
