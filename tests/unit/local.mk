@@ -39,3 +39,8 @@ unit_tests += %D%/address %D%/control %D%/json
 %C%_control_LDADD = $(test_ldadd)
 %C%_json_SOURCES = %D%/json.c cli/reply.c
 %C%_json_LDADD = $(test_ldadd)
+
+# The core: levels, gate, shrinkers, requests, subscriptions.
+unit_tests += %D%/level
+%C%_level_SOURCES = %D%/level.c
+%C%_level_LDADD = $(test_ldadd)
