@@ -78,6 +78,14 @@ watermarks(const struct level *level, uint64_t limit,
 	output->hard_bytes = smaller(hard, share(limit, 500));
 }
 
+/* Usage of another group, or with page cache in it, is no growth. */
+static bool
+same_measure(const struct level *level, const struct limits_reading *r)
+{
+	return r->kind == level->last_kind && r->group == level->last_group &&
+	       r->stat_read == level->last_stat_read;
+}
+
 /* What others grew by, as a rate that rises fast and falls within 100 ms. */
 static void
 note_growth(struct level *level, const struct level_input *input)
@@ -90,7 +98,7 @@ note_growth(struct level *level, const struct level_input *input)
 
 	if (ns < CLOCK_MS / 2 && level->last_ns)
 		return;
-	if (level->last_ns && r->kind == level->last_kind &&
+	if (level->last_ns && same_measure(level, r) &&
 	    used > level->last_used_bytes) {
 		uint64_t own = input->charged_bytes - level->last_charged_bytes;
 		grown = used - level->last_used_bytes;
@@ -113,6 +121,8 @@ note_growth(struct level *level, const struct level_input *input)
 	level->last_ns = input->now_ns;
 	level->last_used_bytes = used;
 	level->last_kind = r->kind;
+	level->last_group = r->group;
+	level->last_stat_read = r->stat_read;
 	level->last_charged_bytes = input->charged_bytes;
 }
 
@@ -172,6 +182,31 @@ level_of_headroom(const struct level_input *input,
 	return SPW_LEVEL_NONE;
 }
 
+/*
+ * Whether this pressure is one that passes do not relieve. Plenty ends it, and
+ * so does less headroom than there was when it was given up: what comes then
+ * is another pressure, with futile passes of its own.
+ */
+static bool
+is_hopeless(struct level *level, enum spw_level now,
+	    const struct level_input *in, const struct level_output *out)
+{
+	uint64_t h = in->reading.headroom_bytes;
+
+	if (now == SPW_LEVEL_NONE || in->futile_passes < level->futile_base ||
+	    (level->given_up_bytes &&
+	     h + out->soft_bytes / 8 < level->given_up_bytes)) {
+		level->futile_base = in->futile_passes;
+		level->given_up_bytes = 0;
+	}
+	if (in->futile_passes - level->futile_base < DECAY_PASSES ||
+	    in->now_ns - level->raised_ns <= DECAY_NS)
+		return false;
+	if (h >= level->given_up_bytes)
+		level->given_up_bytes = h + 1;
+	return true;
+}
+
 /* Rises at once; falls one step at a time, when it has been calm. */
 static void
 settle(struct level *level, enum spw_level now, const struct level_input *in,
@@ -183,8 +218,7 @@ settle(struct level *level, enum spw_level now, const struct level_input *in,
 			 level->level == SPW_LEVEL_MEDIUM ?
 				 out->soft_bytes + out->soft_bytes / 5 :
 				 out->soft_bytes + out->soft_bytes / 2;
-	bool hopeless = in->futile_passes >= DECAY_PASSES &&
-			in->now_ns - level->raised_ns > DECAY_NS;
+	bool hopeless = is_hopeless(level, now, in, out);
 
 	if (now > level->level && !hopeless) {
 		level->level = now;

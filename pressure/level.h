@@ -44,11 +44,15 @@ struct level {
 	uint64_t last_used_bytes;
 	uint64_t last_charged_bytes;
 	enum limits_kind last_kind;
+	unsigned last_group;
+	bool last_stat_read;
 	uint64_t growth_bytes_per_s; /* of all but our heap, EWMA */
 	uint64_t growing_until_ns;   /* poll for so long after growth */
 	enum spw_level level;
-	uint64_t calm_since_ns; /* above the exit watermark since */
-	uint64_t raised_ns;     /* when the level last rose */
+	uint64_t calm_since_ns;  /* above the exit watermark since */
+	uint64_t raised_ns;      /* when the level last rose */
+	uint32_t futile_base;    /* futile passes of pressures before */
+	uint64_t given_up_bytes; /* headroom then, or more; 0: not so */
 	uint64_t stalled_until_ns;
 	uint64_t stall_deficit_bytes;
 	uint64_t asked_ns;
