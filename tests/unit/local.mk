@@ -44,3 +44,9 @@ unit_tests += %D%/address %D%/control %D%/json
 unit_tests += %D%/level
 %C%_level_SOURCES = %D%/level.c
 %C%_level_LDADD = $(test_ldadd)
+
+# The gate alone: the test answers for core and monitor.
+unit_tests += %D%/gate
+%C%_gate_SOURCES = %D%/gate.c base/rcu.c pressure/gate.c
+%C%_gate_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
+%C%_gate_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
