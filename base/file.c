@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -112,4 +113,19 @@ file_field(const char *text, const char *key, uint64_t *number)
 			at++;
 	}
 	return -ENOENT;
+}
+
+const char *
+file_strerror(int error)
+{
+	const char *words = NULL;
+
+	if (error < 0 && error != INT_MIN)
+		error = -error;
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 32)
+	words = strerrordesc_np(error);
+#endif
+#endif
+	return words ? words : "unknown error";
 }

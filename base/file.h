@@ -35,4 +35,8 @@ int file_write(const char *path, const char *text, size_t length);
  */
 int file_field(const char *text, const char *key, uint64_t *number);
 
+/* What a system call's error means: static, untranslated, unlike strerror(3),
+ * which may allocate. The sign does not matter. */
+const char *file_strerror(int error);
+
 #endif

@@ -43,22 +43,24 @@ struct limits_group {
 	char path[LIMITS_PATH_BYTES]; /* of the directory, root included */
 	uint64_t max_bytes;           /* UINT64_MAX: none */
 	uint64_t high_bytes;
-	int usage_fd; /* -1 where not kept open */
+	int usage_fd; /* -1 where not kept open, or no limit */
 	int stat_fd;
 };
 
 struct limits {
 	bool keep_open;
 	bool v2;     /* which hierarchy has the controller */
-	bool hidden; /* a cgroup namespace hides ancestors */
+	bool hidden; /* there are ancestors that we cannot see */
 	unsigned groups_count;
 	struct limits_group groups[LIMITS_GROUPS_MAX];
 	uint64_t rlimit_as, rlimit_data; /* UINT64_MAX: none */
 	int meminfo_fd, statm_fd;        /* -1 where not kept open */
+	uint64_t page_bytes;
 	unsigned reads;
+	uint64_t machine_ns; /* when meminfo was last read */
 	uint64_t machine_total, machine_available; /* as last read */
 	char cgroup_line[LIMITS_PATH_BYTES]; /* to see that we were moved */
-	char why[256];                       /* what does not work, in words */
+	char why[256]; /* the first thing that does not work, in words */
 };
 
 struct limits_reading {
@@ -71,6 +73,9 @@ struct limits_reading {
 	uint64_t headroom_bytes;     /* limit - usage + cache as the page
 					 * cache policy says; tightest wins */
 	uint64_t headroom_raw_bytes; /* limit - usage, tightest */
+	/* Of the nearest limit that a v1 threshold of `group` knows nothing
+	 * of: its ancestors, the machine; UINT64_MAX: none. */
+	uint64_t headroom_above_bytes;
 	bool stat_read;
 };
 
@@ -98,11 +103,22 @@ const char *limits_kind_name(enum limits_kind kind);
 /* The path of the memory controller in /proc/self/cgroup text: 1 v1, 2 v2,
  * -ENOENT, -EINVAL. */
 int limits_parse_cgroup(const char *text, char *path, size_t path_bytes);
-/* Where that hierarchy is mounted and with which root, from mountinfo. */
+/* Where that hierarchy is mounted and with which root, from whole lines of
+ * mountinfo; of several mounts one of the hierarchy's own root, else the
+ * first. 0, -ENOENT, -EINVAL (does not fit). */
 int limits_parse_mountinfo(const char *text, bool v2, char *mount,
 			   size_t mount_bytes, char *mount_root,
 			   size_t mount_root_bytes);
 /* "max", a number, v1's huge number for none: UINT64_MAX is none. */
 int limits_parse_limit(const char *text, uint64_t *bytes);
+/* Bytes used: digits alone. 0 or -EINVAL. */
+int limits_parse_usage(const char *text, uint64_t *bytes);
+/* What of a group's memory can be dropped at no cost, from memory.stat. */
+uint64_t limits_parse_stat(const char *text, bool v2);
+/* MemTotal and MemAvailable in bytes: 0 or -EINVAL. */
+int limits_parse_meminfo(const char *text, uint64_t *total,
+			 uint64_t *available);
+/* Seven numbers of pages: 0 or -EINVAL. */
+int limits_parse_statm(const char *text, uint64_t pages[7]);
 
 #endif

@@ -13,6 +13,7 @@ core_sources += %D%/pass.c %D%/pass.h
 core_sources += %D%/shrinkers.c %D%/shrinkers.h
 core_sources += %D%/subscribers.c %D%/subscribers.h
 core_sources += %D%/limits.c %D%/limits.h %D%/limits_parse.c
+core_sources += %D%/limits_find.c %D%/limits_find.h
 core_sources += %D%/psi.c %D%/psi.h
 core_sources += %D%/sources.c %D%/sources.h
 core_sources += %D%/notify.c %D%/notify.h
