@@ -48,6 +48,7 @@
 /* A call of a shrinker may take so many deadlines before it counts as hung. */
 #define HANG_DEADLINES 4
 #define HOPELESS_BYTES (64 << 10)
+#define FREED_BYTES (1 << 20)
 
 enum request_state { FREE, TAKEN, QUEUED, RUNNING, DONE };
 
@@ -70,6 +71,7 @@ static _Atomic bool standby_there;
 static _Atomic int want_level;
 static _Atomic uint64_t want_bytes;
 static _Atomic uint64_t hold_until_ns;
+static _Atomic uint64_t passed_ns; /* end of the last pass */
 static uint64_t hold_ns; /* Reclaimer only. */
 static _Atomic uint32_t futile;
 static _Atomic uint64_t raised_ns; /* when the level rose, until answered */
@@ -111,6 +113,18 @@ engine_reclaimable_bytes(void)
 
 /* ---- what the monitor wants ---- */
 
+/* What was freed since the last pass cuts a long hold-off short. */
+static bool
+want_now(void)
+{
+	uint64_t now = clock_now_ns();
+
+	return atomic_load(&want_bytes) > 0 &&
+	       (now >= atomic_load(&hold_until_ns) ||
+		(now - atomic_load(&passed_ns) >= HOLD_CRITICAL_NS &&
+		 pass_dirty_bytes() >= FREED_BYTES));
+}
+
 void
 engine_want(enum spw_level level, uint64_t deficit_bytes)
 {
@@ -128,9 +142,9 @@ engine_want(enum spw_level level, uint64_t deficit_bytes)
 	}
 	if (engine_busy())
 		return;
-	/* What was freed since the last futile pass ends the hold-off. */
-	if (now < atomic_load(&hold_until_ns) && !((int)level > before) &&
-	    pass_dirty_bytes() < (1 << 20))
+	if ((int)level > before)
+		atomic_store(&hold_until_ns, 0);
+	if (!want_now())
 		return;
 	gate_hopeless(false);
 	bump();
@@ -140,14 +154,6 @@ void
 engine_notify(void)
 {
 	bump();
-}
-
-static bool
-want_now(void)
-{
-	return atomic_load(&want_bytes) > 0 &&
-	       (clock_now_ns() >= atomic_load(&hold_until_ns) ||
-		pass_dirty_bytes() >= (1 << 20));
 }
 
 /* First bytes after the level rose: how long it took. */
@@ -166,6 +172,7 @@ note_result(enum spw_level level, uint64_t target, uint64_t got)
 {
 	uint64_t hold = 0;
 
+	atomic_store(&passed_ns, clock_now_ns());
 	if (got < target / 100 || got == 0) {
 		hold_ns = hold_ns ? 2 * hold_ns : HOLD_MIN_NS;
 		if (hold_ns > HOLD_MAX_NS)
@@ -180,6 +187,12 @@ note_result(enum spw_level level, uint64_t target, uint64_t got)
 	} else {
 		hold_ns = 0;
 		atomic_store(&futile, 0);
+		/* Not enough, and no more to be had at once: who waits goes
+		 * on, and the next pass comes after a while. */
+		if (atomic_load(&want_bytes)) {
+			hold = HOLD_CRITICAL_NS;
+			gate_hopeless(true);
+		}
 	}
 	atomic_store(&hold_until_ns, hold ? clock_now_ns() + hold : 0);
 }

@@ -45,13 +45,14 @@
 #define REFRESH_NS (10 * CLOCK_S)
 /* Committed so recently that the program may not have touched it yet. */
 #define RECENT_NS (20 * CLOCK_MS)
+#define NOTHING_BYTES (1 << 20)
 #define POLLS_MAX (1 + SOURCES_POLLS_MAX + CONTROL_POLLS_MAX)
 
 /* Guarded by being used by one senser: the thread, or whoever holds
  * sense_lock under threads:never. */
 static struct limits limits;
 static struct level level;
-static uint64_t refreshed_ns;
+static uint64_t refreshed_ns, sensed_ns;
 static uint64_t recent_ns, recent_charged, recent_charged_before;
 static uint64_t net_below_bytes;
 static struct sources *sources;
@@ -181,7 +182,7 @@ sense(const struct sources_news *news)
 
 	memset(&fresh, 0, sizeof fresh);
 	memset(&in, 0, sizeof in);
-	in.now_ns = clock_now_ns();
+	in.now_ns = sensed_ns = clock_now_ns();
 	if (in.now_ns - refreshed_ns >= REFRESH_NS) {
 		refreshed_ns = in.now_ns;
 		limits_refresh(&limits);
@@ -324,6 +325,23 @@ sleep_for_news(int bell, uint64_t ns, struct sources_news *news)
 	core_count(&core_counters.wakeups, 1);
 }
 
+/*
+ * Near a limit with nothing to give, each look is for nothing: only whether
+ * there is something again, in our own counters, until half a second is over.
+ */
+static bool
+idle_at_limit(const struct monitor_view *now, const struct sources_news *news)
+{
+	static const struct sources_news none;
+
+	return now->level.level > SPW_LEVEL_NONE &&
+	       engine_reclaimable_bytes() < NOTHING_BYTES &&
+	       memcmp(news, &none, sizeof none) == 0 && !gate_waiting_bytes() &&
+	       atomic_load(&sense_wanted) == atomic_load(&sense_done) &&
+	       !atomic_load(&stop) &&
+	       clock_now_ns() - sensed_ns < CLOCK_S / 2;
+}
+
 void *
 monitor_thread(void *unused)
 {
@@ -364,6 +382,8 @@ monitor_thread(void *unused)
 		if (atomic_load(&sense_wanted) != atomic_load(&sense_done))
 			ns = 0;
 		sleep_for_news(bell, ns, &news);
+		while (idle_at_limit(&now, &news))
+			sleep_for_news(bell, ns, &news);
 		stall_us = sources_stall_us(sources);
 		if (stall_us > news.stall_us)
 			news.stall_us = stall_us;

@@ -166,17 +166,39 @@ call_shrink(struct pass *pass, struct spw_shrinker *s, uint64_t bytes,
 	return claimed;
 }
 
+/*
+ * Dirty pages need not be resident: who asked for bytes from outside is told
+ * by how much resident memory fell, though not less than half of what was
+ * returned, since the program may be growing meanwhile.
+ */
+static uint64_t
+resident_part(uint64_t got, uint64_t before, uint64_t after)
+{
+	uint64_t fell = before > after ? before - after : 0;
+
+	if (fell < got / 2)
+		return got / 2;
+	return fell < got ? fell : got;
+}
+
 /* A shrinker of our own, in steps, sensing in between: bytes returned. */
 static uint64_t
 ask_exact(struct pass *pass, struct spw_shrinker *s, uint64_t want)
 {
 	uint64_t step = is_hard(pass) ? STEP_HARD_BYTES : STEP_SOFT_BYTES;
 	uint64_t went = 0, got, ns = 0;
+	uint64_t resident = pass->asked ? resident_now() : 0;
 
 	while (want) {
 		got = call_shrink(pass, s, want < step ? want : step, &ns);
 		if (!got)
 			break;
+		if (pass->asked) {
+			uint64_t before = resident;
+
+			resident = resident_now();
+			got = resident_part(got, before, resident);
+		}
 		went += got;
 		pass->got_bytes += got;
 		core_count(&s->reclaimed_bytes, got);
