@@ -175,7 +175,7 @@ limits_parse_mountinfo(const char *text, bool v2, char *mount,
 		       size_t mount_bytes, char *mount_root,
 		       size_t mount_root_bytes)
 {
-	struct mount_line line;
+	struct mount_line line = { 0 };
 	int found = -ENOENT;
 
 	for (const char *at = text; *at;) {
