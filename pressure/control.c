@@ -518,6 +518,9 @@ control_open(void)
 	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		clients[i] = (struct client){ .fd = -1, .ticket = -1 };
 	accept_after_ns = 0;
+	listener = -1;
+	if (!(settings()->sources & SETTINGS_CONTROL))
+		return 0;
 	listener = listener_open();
 	if (listener < 0) {
 		log_write(SPW_LOG_WARNING, "control socket: %s",

@@ -32,7 +32,7 @@
 #define CONTROL_POLLS_MAX (CONTROL_CLIENTS_MAX + 1)
 #define CONTROL_MESSAGE_BYTES 16384
 
-/* Opens PID.sock (or the abstract name); 0 or -errno. */
+/* Opens PID.sock (or the abstract name) unless control:off; 0 or -errno. */
 int control_open(void);
 /* Removes the socket's file if it is ours. */
 void control_close(void);

@@ -364,8 +364,7 @@ monitor_thread(void *unused)
 	memset(&news, 0, sizeof news);
 	atomic_store_explicit(&bell_thread, (int)syscall(SYS_gettid),
 			      memory_order_release);
-	if (settings()->sources & SETTINGS_CONTROL)
-		control_open();
+	control_open();
 	while (!atomic_load(&stop)) {
 		ns = sense(&news);
 		engine_watch();
