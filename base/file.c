@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -113,6 +114,62 @@ file_field(const char *text, const char *key, uint64_t *number)
 			at++;
 	}
 	return -ENOENT;
+}
+
+/* One of them is being read: its name, its value, or it is another's. */
+struct variable {
+	const char *name;
+	char *value;
+	size_t matched, length, bytes;
+	bool skipping, in_value;
+};
+
+/* Takes the next byte: 1 to go on, 0 found, or -ENAMETOOLONG. */
+static int
+take(struct variable *v, char c)
+{
+	if (v->in_value) {
+		if (v->length == v->bytes) {
+			v->value[v->bytes - 1] = '\0';
+			return -ENAMETOOLONG;
+		}
+		v->value[v->length++] = c;
+		return c != '\0';
+	}
+	if (c == '\0') {
+		v->skipping = false;
+		v->matched = 0;
+	} else if (v->skipping) {
+		return 1;
+	} else if (v->name[v->matched]) {
+		v->skipping = c != v->name[v->matched++];
+	} else {
+		v->in_value = c == '=';
+		v->skipping = c != '=';
+	}
+	return 1;
+}
+
+int
+file_variable(const char *path, const char *name, char *value, size_t bytes)
+{
+	struct variable v = { .name = name, .value = value, .bytes = bytes };
+	int fd = file_open(path), state = 1;
+	int saved = errno;
+	char piece[1024];
+	off_t offset = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	while (state == 1 && (n = pread(fd, piece, sizeof piece, offset)) > 0) {
+		for (ssize_t i = 0; state == 1 && i < n; i++)
+			state = take(&v, piece[i]);
+		offset += n;
+	}
+	close(fd);
+	errno = saved;
+	return state == 1 ? -ENOENT : state;
 }
 
 const char *

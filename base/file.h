@@ -35,6 +35,14 @@ int file_write(const char *path, const char *text, size_t length);
  */
 int file_field(const char *text, const char *key, uint64_t *number);
 
+/*
+ * The value of a variable in a file of NUL-ended strings, as /proc/PID/environ
+ * is; getenv(3) races with the program's setenv(3). 0, -ENOENT, -ENAMETOOLONG
+ * (value holds what fits) or what open(2) says.
+ */
+int file_variable(const char *path, const char *name, char *value,
+		  size_t bytes);
+
 /* What a system call's error means: static, untranslated, unlike strerror(3),
  * which may allocate. The sign does not matter. */
 const char *file_strerror(int error);

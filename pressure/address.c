@@ -12,66 +12,24 @@
 #include "pressure/address.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/units.h"
 
-#define VARIABLE "XDG_RUNTIME_DIR="
 #define START_TIME_FIELD 22
-
-/*
- * The variable's value in a file of NUL-ended strings, read in pieces since
- * it may be large: 0, -ENOENT, -ENAMETOOLONG or what open(2) says.
- */
-static int
-find_variable(int fd, char *value, size_t bytes)
-{
-	char piece[1024];
-	size_t matched = 0, length = 0;
-	bool skipping = false;
-	ssize_t n;
-
-	while ((n = read(fd, piece, sizeof piece)) > 0) {
-		for (ssize_t i = 0; i < n; i++) {
-			char c = piece[i];
-
-			if (!skipping && matched == sizeof VARIABLE - 1) {
-				if (length == bytes)
-					return -ENAMETOOLONG;
-				value[length++] = c;
-				if (!c)
-					return 0;
-			} else if (c == '\0') {
-				skipping = false;
-				matched = 0;
-			} else if (!skipping && c == VARIABLE[matched]) {
-				matched++;
-			} else {
-				skipping = true;
-			}
-		}
-	}
-	return -ENOENT;
-}
 
 static int
 runtime_directory(pid_t pid, char *value, size_t bytes)
 {
 	char path[64];
-	int fd, error;
+	int error;
 
 	snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-	fd = file_open(path);
-	if (fd < 0)
-		return fd;
-	error = find_variable(fd, value, bytes);
-	close(fd);
+	error = file_variable(path, "XDG_RUNTIME_DIR", value, bytes);
 	if (!error && value[0] != '/')
 		return -ENOENT;
 	return error;

@@ -2,8 +2,8 @@
 /*
  * Pressure stall information: one memory.pressure file.
  *
- * Usage: psi_open(), poll its fd for POLLPRI, then psi_check() says whether
- * it is true.
+ * Usage: psi_open(), poll its fd for POLLPRI where armed, psi_check() after
+ * that and now and then anyhow: it says what is true.
  *
  * Caveats: allocation-free, one owner. Triggers fire falsely after arming
  * and late without CAP_SYS_RESOURCE: never believed without growth of total=.
@@ -14,6 +14,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct psi {
@@ -21,8 +22,9 @@ struct psi {
 	bool armed;      /* events come; else only total= is read */
 	bool privileged; /* short windows are allowed */
 	uint64_t threshold_us, window_us;
-	uint64_t total_us; /* `some` as last read */
-	uint64_t armed_ns;
+	/* `some total=`: where growth counts from, and one window later. */
+	uint64_t before_us, recent_us;
+	uint64_t recent_ns; /* when recent_us was read */
 	char path[PATH_MAX];
 	char why[128]; /* why it is not armed */
 };
@@ -35,14 +37,40 @@ struct psi_totals {
 /* Parses the file's text: 0 or -EINVAL. */
 int psi_parse(const char *text, struct psi_totals *totals);
 
-/* 0 (armed or readable) or -errno with why. */
+/*
+ * Parses a trigger, "some 200000 2000000", of `length` bytes with or without
+ * a trailing NUL: 0 or -EINVAL.
+ */
+int psi_parse_trigger(const char *text, size_t length, uint64_t *threshold_us,
+		      uint64_t *window_us);
+
+/*
+ * Opens the file and writes the best trigger that is allowed; a file that is
+ * not the kernel's is not written to. 0 (armed or readable) or -errno with
+ * why.
+ */
 int psi_open(struct psi *psi, const char *path);
 void psi_close(struct psi *psi);
 
 /*
- * After POLLPRI (or any time): growth of `some` in us since the last call.
- * -EPIPE: the group is gone (POLLERR), close it.
+ * As psi_open(), for a descriptor that somebody else opened and armed, with
+ * that trigger; it now belongs to psi. Where total= cannot be read: -errno,
+ * and the descriptor stays the caller's.
+ */
+int psi_adopt(struct psi *psi, int fd, const char *path, uint64_t threshold_us,
+	      uint64_t window_us);
+
+/*
+ * After POLLPRI, or any time: stalled time of the last one or two windows
+ * that was not told before, once it comes to the trigger's threshold; until
+ * then 0. 0 or -EPIPE: the group is gone (POLLERR), close it.
  */
 int psi_check(struct psi *psi, short revents, uint64_t *stall_us);
+
+/* Whether a window is over since total= was read. */
+bool psi_is_due(const struct psi *psi);
+
+/* If so, reads it to know where growth begins; tells nothing. */
+void psi_note(struct psi *psi);
 
 #endif

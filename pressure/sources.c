@@ -13,7 +13,6 @@
 #include "pressure/sources.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -80,9 +79,7 @@ sources_open(const struct limits *limits)
 		notify_open(&s->notify, limits);
 	open_psi(s, limits);
 	if (wanted(SETTINGS_SYSTEMD))
-		systemd_open(&s->systemd,
-			     secure_getenv("MEMORY_PRESSURE_WATCH"),
-			     secure_getenv("MEMORY_PRESSURE_WRITE"));
+		systemd_open_environment(&s->systemd);
 	else
 		systemd_open(&s->systemd, NULL, NULL);
 	return s;
@@ -117,6 +114,14 @@ sources_fill(struct sources *s, struct pollfd *polls, unsigned polls_max)
 	return n;
 }
 
+static void
+forget_psi(struct sources *s)
+{
+	snprintf(s->psi.why, sizeof s->psi.why, "the pressure file has gone");
+	psi_close(&s->psi);
+	s->has_psi = false;
+}
+
 void
 sources_handle(struct sources *s, const struct pollfd *polls, unsigned count,
 	       struct sources_news *news)
@@ -129,7 +134,7 @@ sources_handle(struct sources *s, const struct pollfd *polls, unsigned count,
 
 		if (polls[at].revents) {
 			if (psi_check(&s->psi, polls[at].revents, &stall_us))
-				psi_close(&s->psi);
+				forget_psi(s);
 			else
 				news->stall_us += stall_us;
 		}
@@ -167,7 +172,7 @@ sources_cover_usage(const struct sources *s)
 bool
 sources_switched_off(const struct sources *s)
 {
-	return s->systemd.off;
+	return s->systemd.kind == SYSTEMD_OFF;
 }
 
 uint64_t
@@ -175,12 +180,13 @@ sources_stall_us(struct sources *s)
 {
 	uint64_t stall_us = 0;
 
-	if (!s->has_psi || s->psi.armed) /* events tell */
+	systemd_note(&s->systemd);
+	if (!s->has_psi)
 		return 0;
-	if (psi_check(&s->psi, 0, &stall_us) != 0) {
-		psi_close(&s->psi);
-		s->has_psi = false;
-	}
+	if (s->psi.armed) /* events tell */
+		psi_note(&s->psi);
+	else if (psi_check(&s->psi, 0, &stall_us) != 0)
+		forget_psi(s);
 	return stall_us;
 }
 
@@ -244,7 +250,7 @@ sources_describe(struct sources_line *lines, unsigned lines_max)
 
 	describe_notify(s, all);
 	describe_psi(s, &all[3]);
-	line(&all[4], "systemd", s->systemd.fd >= 0 || s->systemd.off,
+	line(&all[4], "systemd", s->systemd.kind != SYSTEMD_NONE,
 	     s->systemd.why);
 	memcpy(lines, all, n * sizeof *lines);
 	return n;
