@@ -120,6 +120,7 @@ static struct settings current = {
 };
 static struct base_lock lock = BASE_LOCK(BASE_RANK_SETTINGS);
 static _Atomic bool loaded, started_now;
+static void (*_Atomic changed_call)(void);
 
 /* One item of the text, and the text's effect so far. */
 struct item {
@@ -551,8 +552,9 @@ settings_load(void)
 }
 
 void
-settings_started_set(void)
+settings_started_set(void (*changed)(void))
 {
+	atomic_store(&changed_call, changed);
 	atomic_store(&started_now, true);
 }
 
@@ -560,6 +562,15 @@ bool
 settings_started(void)
 {
 	return atomic_load(&started_now);
+}
+
+void
+settings_tell(void)
+{
+	void (*changed)(void) = atomic_load(&changed_call);
+
+	if (changed)
+		changed();
 }
 
 int

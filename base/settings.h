@@ -82,10 +82,12 @@ void settings_load(void);
 
 /*
  * Threads and sockets exist from now on: the settings that were read when
- * they were made (off, threads, root) are refused.
+ * they were made (off, threads, root) are refused, and `changed`
+ * (may be NULL) is called after every change of the others.
  */
-void settings_started_set(void);
+void settings_started_set(void (*changed)(void));
 bool settings_started(void);
+void settings_tell(void);
 
 /*
  * 0, -EINVAL, or -EBUSY where `started` and a key comes too late: bad (may be

@@ -96,9 +96,11 @@ spw_configure(const char *text)
 	}
 	settings_load();
 	error = settings_parse(settings(), text, settings_started(), bad);
-	if (error)
+	if (error) {
 		log_complain("spw_configure: %s", bad);
-	else
-		log_level_set((enum spw_log_level)settings()->log_level);
-	return error;
+		return error;
+	}
+	log_level_set((enum spw_log_level)settings()->log_level);
+	settings_tell();
+	return 0;
 }

@@ -41,6 +41,7 @@
 /* Enough for a shrinker's callback of the program. */
 #define STACK_BYTES (256ul << 10)
 #define SLICE_NS (100 * CLOCK_US)
+#define SANDBOX_WAIT_NS (100 * CLOCK_MS)
 
 enum core_state { STOPPED, STARTING, RUNNING, NEVER };
 
@@ -52,6 +53,11 @@ static _Atomic bool loaded, sandboxed, handlers_there;
 static _Atomic(const struct core_heap *) heap;
 static void (*on_start)(void);
 static pid_t started_in; /* Guarded by start_lock. */
+
+/* Our threads, for core_sandboxed(): monitor, reclaimer, standbys, helpers.
+ * One that has ended is replaced by a later one. */
+#define THREADS_MAX 16
+static _Atomic int threads[THREADS_MAX];
 
 void
 core_on_start(void (*start)(void))
@@ -113,6 +119,7 @@ fork_child(void)
 	subscribers_fork_child();
 	gate_reset();
 	memset(&core_counters, 0, sizeof core_counters);
+	memset(threads, 0, sizeof threads);
 }
 
 int
@@ -135,6 +142,38 @@ core_spawn(void *(*body)(void *), void *argument)
 	return -error;
 }
 
+static bool
+is_alive(int tid)
+{
+	return tid && syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+}
+
+static void
+remember_thread(void)
+{
+	int mine = (int)syscall(SYS_gettid);
+
+	for (int i = 0; i < THREADS_MAX; i++) {
+		int tid = atomic_load(&threads[i]);
+
+		if (!is_alive(tid) &&
+		    atomic_compare_exchange_strong(&threads[i], &tid, mine))
+			return;
+	}
+}
+
+/* Waits until they have ended, but not for one that hangs in a callback. */
+static void
+await_threads(uint64_t timeout_ns)
+{
+	uint64_t until = clock_now_ns() + timeout_ns;
+
+	for (int i = 0; i < THREADS_MAX; i++)
+		while (is_alive(atomic_load(&threads[i])) &&
+		       clock_now_ns() < until)
+			usleep(200);
+}
+
 /*
  * Asks for short slices: EEVDF (Linux 6.12) then lets the thread run soon
  * after it is woken, also where all cores are busy. Needs no privilege; older
@@ -152,6 +191,7 @@ core_thread_starts(const char *name)
 	} attributes = { .size = 48, .runtime = SLICE_NS };
 
 	rcu_thread_is_ours = true;
+	remember_thread();
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	attributes.nice = getpriority(PRIO_PROCESS, 0);
 	syscall(SYS_sched_setattr, 0, &attributes, 0);
@@ -181,7 +221,7 @@ start_locked(void)
 		if (pthread_atfork(fork_prepare, fork_parent, fork_child) != 0)
 			atomic_store(&handlers_there, false);
 	}
-	settings_started_set();
+	settings_started_set(monitor_ring);
 	if (on_start)
 		on_start();
 	/* Registers this thread with liburcu while nothing is short. */
@@ -243,6 +283,7 @@ core_sandboxed(void)
 	if (core_running() && settings()->threads == SETTINGS_THREADS_AUTO) {
 		monitor_stop();
 		engine_stop();
+		await_threads(SANDBOX_WAIT_NS);
 	}
 	atomic_store(&state, NEVER);
 	gate_off();

@@ -72,7 +72,7 @@ static _Atomic int want_level;
 static _Atomic uint64_t want_bytes;
 static _Atomic uint64_t hold_until_ns;
 static _Atomic uint64_t passed_ns; /* end of the last pass */
-static uint64_t hold_ns; /* Reclaimer only. */
+static uint64_t hold_ns;           /* Reclaimer only. */
 static _Atomic uint32_t futile;
 static _Atomic uint64_t raised_ns; /* when the level rose, until answered */
 

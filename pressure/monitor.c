@@ -338,8 +338,7 @@ idle_at_limit(const struct monitor_view *now, const struct sources_news *news)
 	       engine_reclaimable_bytes() < NOTHING_BYTES &&
 	       memcmp(news, &none, sizeof none) == 0 && !gate_waiting_bytes() &&
 	       atomic_load(&sense_wanted) == atomic_load(&sense_done) &&
-	       !atomic_load(&stop) &&
-	       clock_now_ns() - sensed_ns < CLOCK_S / 2;
+	       !atomic_load(&stop) && clock_now_ns() - sensed_ns < CLOCK_S / 2;
 }
 
 void *

@@ -443,7 +443,7 @@ configure_badly(void)
 	if (spw_configure("limit:40Q") != -EINVAL ||
 	    spw_configure(NULL) != -EINVAL)
 		return 2;
-	settings_started_set();
+	settings_started_set(NULL);
 	late = spw_configure("threads:never");
 	return late == -EBUSY && spw_configure("limit:1G") == 0 &&
 	       allocations == before;
