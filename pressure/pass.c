@@ -266,16 +266,29 @@ note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
 	atomic_store(&s->hold_until_ns, clock_now_ns() + hold);
 }
 
-/* What a shrinker promised for later is credited when it has come. */
+/* What shrinkers promised for later is credited when it has come. */
 static void
-credit_later(struct spw_shrinker *s, uint64_t resident)
+credit_later(struct asked *list, unsigned count)
 {
-	if (!atomic_load(&s->later_until_ns) ||
-	    resident >= s->later_resident_bytes)
-		return;
-	core_count(&s->reclaimed_bytes, s->later_resident_bytes - resident);
-	s->later_resident_bytes = resident;
-	atomic_store(&s->futile, 0);
+	uint64_t resident = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct spw_shrinker *s = list[i].shrinker;
+		uint64_t until = atomic_load(&s->later_until_ns);
+
+		if (!until)
+			continue;
+		if (!resident)
+			resident = resident_now();
+		if (clock_now_ns() >= until)
+			atomic_store(&s->later_until_ns, 0);
+		if (resident >= s->later_resident_bytes)
+			continue;
+		core_count(&s->reclaimed_bytes,
+			   s->later_resident_bytes - resident);
+		s->later_resident_bytes = resident;
+		atomic_store(&s->futile, 0);
+	}
 }
 
 /* One of the program's shrinkers: asks, drains, measures, credits. */
@@ -386,7 +399,22 @@ sort(struct asked *list, unsigned count)
 	}
 }
 
-/* This shrinker's part of what is left, by its count in its tier. */
+/* Its count, as far as what it claimed so far came true. */
+static double
+weight(const struct asked *a)
+{
+	double claimed = (double)atomic_load(&a->shrinker->claimed_bytes);
+	double came = (double)atomic_load(&a->shrinker->reclaimed_bytes);
+
+	if (a->count == UINT64_MAX)
+		return 0;
+	return came < claimed ?
+		       (double)a->count * (came + MIB) / (claimed + MIB) :
+		       (double)a->count;
+}
+
+/* This shrinker's part of what is left, by its weight in its tier; all of it
+ * where the others' parts are not worth a call. */
 static uint64_t
 share_of(const struct asked *a, const struct asked *end, uint64_t want)
 {
@@ -397,12 +425,13 @@ share_of(const struct asked *a, const struct asked *end, uint64_t want)
 		return want;
 	for (const struct asked *other = a;
 	     other < end && other->shrinker->tier == tier; other++)
-		if (other->count != UINT64_MAX)
-			sum += (double)other->count;
-	share = sum > 0 ? (double)want * ((double)a->count / sum) : 0;
+		sum += weight(other);
+	share = sum > 0 ? (double)want * (weight(a) / sum) : 0;
 	if (share < (double)SHARE_MIN_BYTES)
 		share = (double)SHARE_MIN_BYTES;
-	return share < (double)want ? (uint64_t)share : want;
+	return share + (double)SHARE_MIN_BYTES < (double)want ?
+		       (uint64_t)share :
+		       want;
 }
 
 /*
@@ -464,17 +493,13 @@ pass_run(struct pass *pass)
 	struct spw_shrinker *collected[SHRINKERS_PASS_MAX];
 	struct asked list[SHRINKERS_PASS_MAX];
 	uint64_t start = clock_now_ns();
-	struct monitor_view view;
 	unsigned count;
 
 	count = shrinkers_collect(collected, SHRINKERS_PASS_MAX,
 				  tier_max(pass->level));
-	monitor_view(&view);
-	for (unsigned i = 0; i < count; i++) {
-		list[i].shrinker = collected[i];
-		list[i].dry = false;
-		credit_later(collected[i], view.resident_bytes);
-	}
+	for (unsigned i = 0; i < count; i++)
+		list[i] = (struct asked){ .shrinker = collected[i] };
+	credit_later(list, count);
 	count_all(pass, list, count);
 	sort(list, count);
 	ask_all(pass, list, count);

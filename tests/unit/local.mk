@@ -50,3 +50,15 @@ unit_tests += %D%/gate
 %C%_gate_SOURCES = %D%/gate.c base/rcu.c pressure/gate.c
 %C%_gate_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 %C%_gate_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
+unit_tests += %D%/shrinkers
+%C%_shrinkers_SOURCES = %D%/shrinkers.c %D%/stock.c %D%/stock.h
+%C%_shrinkers_LDADD = $(test_ldadd)
+
+# Where pressure is sensed, on made-up files and on a cgroup of our own.
+check_LTLIBRARIES += %D%/libfixture.la
+%C%_libfixture_la_SOURCES = %D%/fixture.c %D%/fixture.h
+unit_tests += %D%/limits_parse %D%/limits
+%C%_limits_parse_SOURCES = %D%/limits_parse.c
+%C%_limits_parse_LDADD = $(test_ldadd)
+%C%_limits_SOURCES = %D%/limits.c
+%C%_limits_LDADD = %D%/libfixture.la $(test_ldadd)
