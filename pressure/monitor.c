@@ -46,6 +46,7 @@
 /* Committed so recently that the program may not have touched it yet. */
 #define RECENT_NS (20 * CLOCK_MS)
 #define NOTHING_BYTES (1 << 20)
+#define IDLE_MAX_NS (400 * CLOCK_MS)
 #define POLLS_MAX (1 + SOURCES_POLLS_MAX + CONTROL_POLLS_MAX)
 
 /* Guarded by being used by one senser: the thread, or whoever holds
@@ -327,7 +328,7 @@ sleep_for_news(int bell, uint64_t ns, struct sources_news *news)
 
 /*
  * Near a limit with nothing to give, each look is for nothing: only whether
- * there is something again, in our own counters, until half a second is over.
+ * there is something again, in our own counters, until a second is over.
  */
 static bool
 idle_at_limit(const struct monitor_view *now, const struct sources_news *news)
@@ -338,7 +339,24 @@ idle_at_limit(const struct monitor_view *now, const struct sources_news *news)
 	       engine_reclaimable_bytes() < NOTHING_BYTES &&
 	       memcmp(news, &none, sizeof none) == 0 && !gate_waiting_bytes() &&
 	       atomic_load(&sense_wanted) == atomic_load(&sense_done) &&
-	       !atomic_load(&stop) && clock_now_ns() - sensed_ns < CLOCK_S / 2;
+	       !atomic_load(&stop) && !engine_busy() &&
+	       clock_now_ns() - sensed_ns < CLOCK_S;
+}
+
+/* How long to sleep there: ever longer while the heap does not move. */
+static uint64_t
+idle_ns(uint64_t ns)
+{
+	static uint64_t last_moved, quiet_ns;
+	uint64_t moved = atomic_load(&gate_charged_bytes) +
+			 engine_reclaimable_bytes();
+
+	if (moved != last_moved || quiet_ns < ns)
+		quiet_ns = ns;
+	else if (quiet_ns < IDLE_MAX_NS)
+		quiet_ns *= 2;
+	last_moved = moved;
+	return quiet_ns;
 }
 
 void *
@@ -381,7 +399,7 @@ monitor_thread(void *unused)
 			ns = 0;
 		sleep_for_news(bell, ns, &news);
 		while (idle_at_limit(&now, &news))
-			sleep_for_news(bell, ns, &news);
+			sleep_for_news(bell, idle_ns(ns), &news);
 		stall_us = sources_stall_us(sources);
 		if (stall_us > news.stall_us)
 			news.stall_us = stall_us;
