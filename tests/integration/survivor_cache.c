@@ -160,12 +160,14 @@ refill_for(uint64_t ns, size_t mib_s)
 	uint64_t start_ns = survivor_now_ns();
 	size_t budget = mib_s * MIB / 1000 * (ns / 1000000);
 	size_t inserted = 0;
+	uint64_t took_ns = 0;
 
-	while (inserted < budget && survivor_now_ns() - start_ns < ns)
+	while (inserted < budget && took_ns < ns) {
 		inserted += insert();
-	start_ns += ns;
-	if (survivor_now_ns() < start_ns)
-		survivor_sleep_ns(start_ns - survivor_now_ns());
+		took_ns = survivor_now_ns() - start_ns;
+	}
+	if (took_ns < ns)
+		survivor_sleep_ns(ns - took_ns);
 	return cache.shrinks || cache.bytes > options.cache_mib * MIB * 31 / 32;
 }
 
