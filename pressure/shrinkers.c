@@ -38,7 +38,10 @@
 static struct base_lock lock = BASE_LOCK(BASE_RANK_REGISTRY);
 static CDS_LIST_HEAD(registry);
 static struct spw_shrinker *retired; /* Guarded by lock. */
+static uint64_t last_order;          /* Guarded by lock. */
 static _Atomic unsigned registered;
+/* The order of the last that a full pass had room for. */
+static _Atomic uint64_t turn;
 
 /* The shrinker whose callback runs on this thread. */
 static __thread struct spw_shrinker *running_here;
@@ -48,6 +51,7 @@ link_node(struct spw_shrinker *shrinker)
 {
 	lock_fork_add(&lock);
 	base_lock(&lock);
+	shrinker->order = shrinker->exact ? 0 : ++last_order;
 	cds_list_add_tail_rcu(&shrinker->node, &registry);
 	base_unlock(&lock);
 }
@@ -193,23 +197,46 @@ osv_register_shrinker(const char *name, size_t (*shrink)(size_t, bool))
 	return s;
 }
 
-unsigned
-shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
-		  enum spw_tier tier_max)
+static bool
+is_live(struct spw_shrinker *s)
+{
+	uint32_t state = atomic_load(&s->state);
+
+	return state == SHRINKER_IDLE || state == SHRINKER_RUNNING;
+}
+
+/* References to those of [first, last] that the array still has room for. */
+static unsigned
+collect_some(struct spw_shrinker **array, unsigned n, unsigned array_max,
+	     enum spw_tier tier_max, uint64_t first, uint64_t last)
 {
 	struct spw_shrinker *s;
-	unsigned n = 0;
 
-	rcu_read_lock();
 	cds_list_for_each_entry_rcu(s, &registry, node) {
-		uint32_t state = atomic_load(&s->state);
-
-		if (s->tier > tier_max || n == array_max ||
-		    (state != SHRINKER_IDLE && state != SHRINKER_RUNNING))
+		if (n == array_max)
+			break;
+		if (s->order < first || s->order > last || s->tier > tier_max ||
+		    !is_live(s))
 			continue;
 		atomic_fetch_add(&s->references, 1);
 		array[n++] = s;
 	}
+	return n;
+}
+
+unsigned
+shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
+		  enum spw_tier tier_max)
+{
+	uint64_t from = atomic_load(&turn);
+	unsigned n = 0;
+
+	rcu_read_lock();
+	n = collect_some(array, n, array_max, tier_max, 0, 0); /* our own */
+	n = collect_some(array, n, array_max, tier_max, from + 1, UINT64_MAX);
+	n = collect_some(array, n, array_max, tier_max, 1, from);
+	if (n == array_max)
+		atomic_store(&turn, array[n - 1]->order);
 	rcu_read_unlock();
 	return n;
 }

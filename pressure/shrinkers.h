@@ -21,7 +21,7 @@
 #include "base/rcu.h"
 #include "base/settings.h"
 
-/* How many shrinkers one pass may ask; more wait for the next pass. */
+/* How many shrinkers one pass may ask; the next one begins behind them. */
 #define SHRINKERS_PASS_MAX 128
 
 enum shrinker_state {
@@ -41,7 +41,8 @@ struct spw_shrinker {
 	size_t (*count)(const struct spw_shrink *, void *);
 	size_t (*shrink)(const struct spw_shrink *, void *);
 	void *context;
-	bool exact; /* ours: its word needs no check by usage */
+	bool exact;     /* ours: its word needs no check by usage */
+	uint64_t order; /* of registration; 0: ours */
 	/* Written by the thread that runs the pass alone. */
 	_Atomic uint64_t yield_bytes_per_ms; /* measured, EWMA */
 	_Atomic uint64_t reclaimed_bytes;
