@@ -122,9 +122,8 @@ read_totals(int fd, struct psi_totals *totals)
 	return n < 0 ? (int)n : psi_parse(text, totals);
 }
 
-/* What is not the kernel's would be overwritten. */
-static bool
-is_kernel_file(int fd)
+bool
+psi_is_kernel_file(int fd)
 {
 	struct statfs fs;
 
@@ -191,7 +190,7 @@ psi_open(struct psi *psi, const char *path)
 	if (psi->fd < 0) {
 		say(psi, "no trigger: ", errno);
 		psi->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	} else if (!is_kernel_file(psi->fd)) {
+	} else if (!psi_is_kernel_file(psi->fd)) {
 		snprintf(psi->why, sizeof psi->why, "not a file of the kernel");
 	} else {
 		psi->privileged = arm(psi, PRIVILEGED_US, PRIVILEGED_WINDOW_US);
@@ -227,6 +226,14 @@ psi_close(struct psi *psi)
 	psi->armed = false;
 }
 
+/* A total that fell is another group's: growth counts from there. */
+static void
+forget_fallen(struct psi *psi, const struct psi_totals *totals)
+{
+	if (totals->some_us < psi->recent_us)
+		psi->before_us = psi->recent_us = totals->some_us;
+}
+
 int
 psi_check(struct psi *psi, short revents, uint64_t *stall_us)
 {
@@ -237,8 +244,7 @@ psi_check(struct psi *psi, short revents, uint64_t *stall_us)
 	if (psi->fd < 0 || (revents & (POLLERR | POLLHUP | POLLNVAL)) ||
 	    read_totals(psi->fd, &totals) != 0)
 		return -EPIPE;
-	if (totals.some_us < psi->recent_us) /* another group's */
-		psi->before_us = psi->recent_us = totals.some_us;
+	forget_fallen(psi, &totals);
 	grown = totals.some_us - psi->before_us;
 	/* An eighth less: kernel and we do not look at the same moment. */
 	if (grown >= psi->threshold_us - psi->threshold_us / 8) {
@@ -268,6 +274,7 @@ psi_note(struct psi *psi)
 
 	if (!psi_is_due(psi) || read_totals(psi->fd, &totals) != 0)
 		return;
+	forget_fallen(psi, &totals);
 	psi->before_us = psi->recent_us;
 	psi->recent_us = totals.some_us;
 	psi->recent_ns = clock_now_ns();

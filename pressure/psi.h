@@ -44,6 +44,9 @@ int psi_parse(const char *text, struct psi_totals *totals);
 int psi_parse_trigger(const char *text, size_t length, uint64_t *threshold_us,
 		      uint64_t *window_us);
 
+/* Whether a trigger may be written: any other file would be overwritten. */
+bool psi_is_kernel_file(int fd);
+
 /*
  * Opens the file and writes the best trigger that is allowed; a file that is
  * not the kernel's is not written to. 0 (armed or readable) or -errno with

@@ -93,6 +93,11 @@ open_psi(struct systemd *s, const char *path, const void *bytes, size_t n)
 			complain(s, WATCH, path, file_strerror(errno));
 			return;
 		}
+		if (!psi_is_kernel_file(fd)) {
+			complain(s, WATCH, path, "is not a file of the kernel");
+			close(fd);
+			return;
+		}
 		if (write(fd, bytes, n) < 0) {
 			complain(s, WATCH, path,
 				 errno == EINVAL ?
