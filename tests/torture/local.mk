@@ -9,7 +9,9 @@ check_LTLIBRARIES += %D%/libtorture.la
 %C%_libtorture_la_SOURCES = %D%/torture.c %D%/torture.h
 torture_ldadd = %D%/libtorture.la $(test_ldadd)
 
-core_torture = %D%/registry
+core_torture = %D%/gate %D%/registry
+%C%_gate_SOURCES = %D%/gate.c
+%C%_gate_LDADD = $(torture_ldadd)
 %C%_registry_SOURCES = %D%/registry.c \
 	tests/unit/stock.c tests/unit/stock.h
 %C%_registry_LDADD = $(torture_ldadd)
@@ -18,4 +20,14 @@ if SANITIZER
 unit_tests += $(core_torture)
 else
 torture_tests += $(core_torture)
+endif
+
+# Under the interposer: they start themselves anew with LD_PRELOAD. Linked
+# with the library, whose public functions are then the interposer's.
+heap_ldadd = %D%/libtorture.la tests/libtap.la libspillway.la
+if MALLOC
+torture_tests += %D%/gate_heap
+%C%_gate_heap_SOURCES = %D%/gate.c
+%C%_gate_heap_CPPFLAGS = $(AM_CPPFLAGS) -DTORTURE_HEAP
+%C%_gate_heap_LDADD = $(heap_ldadd)
 endif
