@@ -16,6 +16,14 @@ fuzzers += %D%/fuzz_control
 %C%_fuzz_control_SOURCES = %D%/fuzz_control.c
 %C%_fuzz_control_LDADD = $(fuzz_ldadd)
 
+fuzzers += %D%/fuzz_cgroup
+%C%_fuzz_cgroup_SOURCES = %D%/fuzz_cgroup.c
+%C%_fuzz_cgroup_LDADD = $(fuzz_ldadd)
+
+fuzzers += %D%/fuzz_psi
+%C%_fuzz_psi_SOURCES = %D%/fuzz_psi.c
+%C%_fuzz_psi_LDADD = $(fuzz_ldadd)
+
 unit_tests += $(fuzzers)
 EXTRA_DIST += %D%/README.md %D%/corpus
 
