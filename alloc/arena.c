@@ -223,8 +223,13 @@ allocate(struct spw_arena *arena, size_t bytes, int flags)
 				       threads_cache_flags(body));
 	if (exchangeable)
 		rcu_read_unlock();
-	if (base_unlikely(!pointer))
+	if (base_unlikely(!body_is_tagged(pointer))) {
+		/* Refused; or in a thread whose heap has ended, to which
+		 * jemalloc gives of arena 0, whatever it asks for. */
+		heap_free(pointer);
 		errno = ENOMEM;
+		return NULL;
+	}
 	return pointer;
 }
 

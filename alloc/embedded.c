@@ -15,6 +15,8 @@
  */
 #include <dlfcn.h>
 #include <jemalloc/jemalloc.h>
+#include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +117,37 @@ spw_embedded_last_thread(void *tsdn, void *arena, bool background, bool all)
 {
 	if (settings()->off)
 		je_arena_decay(tsdn, arena, background, all);
+}
+
+int spw_embedded_key_create(pthread_key_t *key, void (*ends)(void *));
+
+static pthread_key_t thread_key;
+static void (*thread_heap_ends)(void *);
+static __thread unsigned rounds;
+
+/*
+ * glibc runs destructors of thread-specific data in rounds, and jemalloc's
+ * key is the first of the process: after its cleanup every allocation of the
+ * thread, a tagged one too, would come from arena 0. So it waits for the last
+ * round but one (in the last it looks whether anybody came after it).
+ */
+static void
+thread_ends(void *heap)
+{
+	if (++rounds < PTHREAD_DESTRUCTOR_ITERATIONS - 1 &&
+	    pthread_setspecific(thread_key, heap) == 0)
+		return;
+	thread_heap_ends(heap);
+}
+
+int
+spw_embedded_key_create(pthread_key_t *key, void (*ends)(void *))
+{
+	int error = pthread_key_create(key, thread_ends);
+
+	thread_key = *key;
+	thread_heap_ends = ends;
+	return error;
 }
 
 /* An empty bin after this is out of memory to jemalloc. */
