@@ -200,7 +200,8 @@ notify_fill(struct notify *notify, struct pollfd *polls, unsigned polls_max)
 	return n;
 }
 
-static void
+/* False: the group is gone, and its file would wake us for ever. */
+static bool
 read_events(struct notify_events *e, struct sources_news *news)
 {
 	uint64_t high, max, oom;
@@ -208,7 +209,7 @@ read_events(struct notify_events *e, struct sources_news *news)
 
 	if (file_pread(e->fd, text, sizeof text) < 0 ||
 	    notify_parse_events(text, &high, &max, &oom) != 0)
-		return; /* the group is gone: limits_refresh() will see */
+		return false;
 	news->limit = true;
 	news->high_events += high - e->high;
 	news->critical |= max > e->max || oom > e->oom;
@@ -216,6 +217,31 @@ read_events(struct notify_events *e, struct sources_news *news)
 	e->high = high;
 	e->max = max;
 	e->oom = oom;
+	return true;
+}
+
+static void
+forget_events(struct notify *notify, unsigned at)
+{
+	close(notify->events[at].fd);
+	notify->events_count--;
+	for (; at < notify->events_count; at++)
+		notify->events[at] = notify->events[at + 1];
+	snprintf(notify->why_v2, sizeof notify->why_v2,
+		 "memory.events: the group has gone");
+}
+
+/* Whether `fd` is one of theirs; then it has been read. */
+static bool
+is_events(struct notify *notify, int fd, struct sources_news *news)
+{
+	for (unsigned i = 0; i < notify->events_count; i++)
+		if (notify->events[i].fd == fd) {
+			if (!read_events(&notify->events[i], news))
+				forget_events(notify, i);
+			return true;
+		}
+	return false;
 }
 
 void
@@ -224,16 +250,8 @@ notify_read(struct notify *notify, const struct pollfd *polls, unsigned count,
 {
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t times;
-		bool is_events = false;
 
-		if (!polls[i].revents)
-			continue;
-		for (unsigned j = 0; j < notify->events_count; j++)
-			if (notify->events[j].fd == polls[i].fd) {
-				read_events(&notify->events[j], news);
-				is_events = true;
-			}
-		if (is_events)
+		if (!polls[i].revents || is_events(notify, polls[i].fd, news))
 			continue;
 		if (read(polls[i].fd, &times, sizeof times) < 0)
 			continue;
