@@ -67,3 +67,6 @@ unit_tests += %D%/psi %D%/systemd
 %C%_psi_LDADD = %D%/libfixture.la $(test_ldadd)
 %C%_systemd_SOURCES = %D%/systemd.c
 %C%_systemd_LDADD = %D%/libfixture.la $(test_ldadd)
+unit_tests += %D%/notify
+%C%_notify_SOURCES = %D%/notify.c
+%C%_notify_LDADD = %D%/libfixture.la $(test_ldadd)
