@@ -187,6 +187,8 @@ sense(const struct sources_news *news)
 	if (in.now_ns - refreshed_ns >= REFRESH_NS) {
 		refreshed_ns = in.now_ns;
 		limits_refresh(&limits);
+		if (sources)
+			sources_follow(sources, &limits);
 	}
 	in.charged_bytes = atomic_load(&gate_charged_bytes);
 	in.recent_bytes = recently_charged(in.now_ns, in.charged_bytes);

@@ -86,6 +86,26 @@ sources_open(const struct limits *limits)
 }
 
 void
+sources_follow(struct sources *s, const struct limits *limits)
+{
+	const char *path = limits->groups_count ? limits->groups[0].path : "";
+
+	if ((s->v2 == limits->v2 && strcmp(s->group_path, path) == 0) ||
+	    (s->has_notify && atomic_load(&s->notify.arming)))
+		return;
+	s->v2 = limits->v2;
+	snprintf(s->group_path, sizeof s->group_path, "%s", path);
+	if (s->has_notify) {
+		notify_close(&s->notify);
+		notify_open(&s->notify, limits);
+	}
+	if (s->has_psi)
+		psi_close(&s->psi);
+	s->has_psi = false;
+	open_psi(s, limits);
+}
+
+void
 sources_close(struct sources *s)
 {
 	if (!s)

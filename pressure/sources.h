@@ -39,6 +39,13 @@ struct sources;
 struct sources *sources_open(const struct limits *limits);
 void sources_close(struct sources *sources);
 
+/*
+ * After limits were read again: where the process was moved to another group,
+ * that one's files are watched instead. While thresholds are being armed
+ * nothing is done; the next call does it.
+ */
+void sources_follow(struct sources *sources, const struct limits *limits);
+
 unsigned sources_fill(struct sources *sources, struct pollfd *polls,
 		      unsigned polls_max);
 void sources_handle(struct sources *sources, const struct pollfd *polls,
