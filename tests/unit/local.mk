@@ -70,3 +70,6 @@ unit_tests += %D%/psi %D%/systemd
 unit_tests += %D%/notify
 %C%_notify_SOURCES = %D%/notify.c
 %C%_notify_LDADD = %D%/libfixture.la $(test_ldadd)
+unit_tests += %D%/sources
+%C%_sources_SOURCES = %D%/sources.c
+%C%_sources_LDADD = %D%/libfixture.la $(test_ldadd)
