@@ -29,20 +29,6 @@ static struct base_lock lock = BASE_LOCK(BASE_RANK_ARENA_LIST);
 static struct arena_body *spares; /* Guarded by lock. */
 static unsigned bodies_count;     /* Guarded by lock. */
 
-static size_t *
-find_active_pages(const struct heap_api *api, unsigned index)
-{
-	size_t mib[4], length = 4, *pages = NULL, bytes = sizeof pages;
-
-	if (api->mallctlnametomib("experimental.arenas.0.pactivep", mib,
-				  &length) != 0)
-		return NULL;
-	mib[2] = index;
-	if (api->mallctlbymib(mib, 4, &pages, &bytes, NULL, 0) != 0)
-		return NULL;
-	return pages;
-}
-
 /* jemalloc's own decay would return pages behind our back. */
 static void
 keep_dirty(const struct heap_api *api, unsigned index)
@@ -92,7 +78,7 @@ make_locked(struct arena_body **out)
 	}
 	bodies_count++;
 	body->arena_flags = HEAP_ARENA(body->index);
-	body->active_pages = find_active_pages(api, body->index);
+	body->active_pages = heap_active_pages(body->index);
 	keep_dirty(api, body->index);
 	*out = body;
 	return 0;

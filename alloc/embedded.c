@@ -17,6 +17,7 @@
 #include <jemalloc/jemalloc.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,29 @@ const struct heap_api *
 heap_api(void)
 {
 	return &api;
+}
+
+/* jemalloc 5.3.0, jemalloc_internal_externs.h. */
+extern _Atomic(char *) je_arenas[];
+
+size_t *
+heap_active_pages(unsigned index)
+{
+	static _Atomic size_t offset; /* of the counter in any arena */
+	size_t at = atomic_load_explicit(&offset, memory_order_relaxed);
+	size_t *pages = NULL, bytes = sizeof pages;
+	char *arena;
+
+	if (!at) {
+		arena = atomic_load(&je_arenas[0]);
+		if (mallctl("experimental.arenas.0.pactivep", &pages, &bytes,
+			    NULL, 0) != 0)
+			return NULL;
+		at = (size_t)((char *)pages - arena);
+		atomic_store_explicit(&offset, at, memory_order_relaxed);
+	}
+	arena = atomic_load_explicit(&je_arenas[index], memory_order_acquire);
+	return arena ? (size_t *)(void *)(arena + at) : NULL;
 }
 
 char *spw_embedded_getenv(const char *name);

@@ -38,6 +38,13 @@ struct heap_api {
 
 const struct heap_api *heap_api(void);
 
+/*
+ * jemalloc's counter of an arena's pages in use; NULL: no such arena (yet).
+ * jemalloc tells it (experimental.arenas.<i>.pactivep) only of arenas that
+ * existed when statistics were last gathered.
+ */
+size_t *heap_active_pages(unsigned index);
+
 /* The process's own free(): what spw_free() does with plain memory. */
 void heap_free(void *pointer);
 

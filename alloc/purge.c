@@ -11,9 +11,9 @@
  * purge of ours holds pages_purge_lock(), which a fork takes first, and a slice
  * is a few milliseconds at most.
  *
- * The number of active pages of an arena is read through the pointer that
- * jemalloc gives out (experimental.arenas.<i>.pactivep): no epoch, no lock.
- * Arenas are never destroyed (arena_body.c recycles them), so it stays valid.
+ * The number of active pages of an arena is read where jemalloc keeps it
+ * (heap_active_pages): no epoch, no lock. Arenas are never destroyed
+ * (arena_body.c recycles them), so the place stays valid.
  */
 #include "alloc/purge.h"
 
@@ -45,35 +45,6 @@ arenas_count(void)
 	return count < ARENAS_MAX ? count : ARENAS_MAX;
 }
 
-/* NULL while the arena does not exist. */
-static size_t *
-active_pages_of(unsigned index)
-{
-	static _Atomic bool named;
-	static size_t mib[4];
-	size_t length = 4, *pages = NULL, bytes = sizeof pages;
-
-	if (!atomic_load_explicit(&named, memory_order_acquire)) {
-		size_t fresh[4];
-
-		if (heap_api()->mallctlnametomib(
-			    "experimental.arenas.0.pactivep", fresh, &length) !=
-		    0)
-			return NULL;
-		for (unsigned i = 0; i < 4; i++)
-			mib[i] = fresh[i];
-		atomic_store_explicit(&named, true, memory_order_release);
-	}
-	{
-		size_t of_index[4] = { mib[0], mib[1], index, mib[3] };
-
-		if (heap_api()->mallctlbymib(of_index, 4, &pages, &bytes, NULL,
-					     0) != 0)
-			return NULL;
-	}
-	return pages;
-}
-
 uint64_t
 purge_active_bytes(void)
 {
@@ -84,7 +55,7 @@ purge_active_bytes(void)
 		size_t *pages = atomic_load_explicit(&active_pages[i],
 						     memory_order_relaxed);
 		if (!pages) {
-			pages = active_pages_of(i);
+			pages = heap_active_pages(i);
 			atomic_store_explicit(&active_pages[i], pages,
 					      memory_order_relaxed);
 		}
@@ -179,7 +150,7 @@ let_go(void)
 	for (unsigned i = 0; i < arenas_count(); i++) {
 		size_t mib[3], length = 3;
 
-		if (!active_pages_of(i) ||
+		if (!heap_active_pages(i) ||
 		    heap_api()->mallctlnametomib("arena.0.dirty_decay_ms", mib,
 						 &length) != 0)
 			continue;
