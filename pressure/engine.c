@@ -90,7 +90,7 @@ bump(void)
 bool
 engine_is_ours(void)
 {
-	return rcu_thread_is_ours;
+	return rcu_thread_is_ours || shrinkers_inside();
 }
 
 bool
@@ -448,7 +448,7 @@ spw_reclaim(uint64_t *reclaimed_bytes,
 	if (!options->target_bytes)
 		return 0;
 	if (settings()->threads == SETTINGS_THREADS_NEVER && !settings()->off) {
-		*reclaimed_bytes = pass_inline(options->target_bytes, true);
+		*reclaimed_bytes = pass_inline(options, true);
 		atomic_store(&last_reclaimed_bytes, *reclaimed_bytes);
 		return 0;
 	}
@@ -470,11 +470,12 @@ void
 engine_purge_inline(void)
 {
 	uint64_t want = atomic_load(&want_bytes);
+	const struct spw_reclaim_options options = { .target_bytes = want };
 	uint64_t got;
 
 	if (!want || !want_now())
 		return;
-	got = pass_inline(want, false);
+	got = pass_inline(&options, false);
 	core_count(&core_counters.passes, 1);
 	core_count(&core_counters.reclaimed_bytes, got);
 	note_result((enum spw_level)atomic_load(&want_level), want, got);

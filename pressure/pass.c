@@ -21,9 +21,13 @@
  */
 #include "pressure/pass.h"
 
+#include <unistd.h>
+
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "pressure/core.h"
+#include "pressure/limits.h"
 #include "pressure/monitor.h"
 #include "pressure/shrinkers.h"
 
@@ -121,12 +125,33 @@ left(const struct pass *pass)
 	return want;
 }
 
+/* 0: it cannot be read. */
+static uint64_t
+resident_read(void)
+{
+	char text[128];
+	uint64_t pages[7];
+
+	if (file_read("/proc/self/statm", text, sizeof text) <= 0 ||
+	    limits_parse_statm(text, pages) != 0)
+		return 0;
+	return pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/*
+ * Senses, and reads resident memory itself: where the monitor is late, or has
+ * only just been started, its last reading is from before the call.
+ */
 static uint64_t
 resident_now(void)
 {
 	struct monitor_view view;
+	uint64_t bytes;
 
 	monitor_sense(SENSE_NS);
+	bytes = resident_read();
+	if (bytes)
+		return bytes;
 	monitor_view(&view);
 	return view.resident_bytes;
 }
@@ -507,33 +532,63 @@ pass_run(struct pass *pass)
 	pass->ns = clock_now_ns() - start;
 }
 
-uint64_t
-pass_inline(uint64_t target_bytes, bool everybody)
+/* One call; what our own say, or by how much resident memory fell. */
+static uint64_t
+ask_inline(struct pass *pass, struct spw_shrinker *s, uint64_t want)
 {
-	struct spw_shrinker *list[SHRINKERS_PASS_MAX];
 	const struct core_heap *heap = core_heap();
-	struct pass pass = { .level = SPW_LEVEL_CRITICAL, .asked = true };
+	struct spw_shrink request = request_of(pass, want);
+	uint64_t before = s->exact ? 0 : resident_read(), after;
+	size_t got;
+
+	if (!shrinkers_enter(s))
+		return 0;
+	got = s->shrink(&request, s->context);
+	shrinkers_leave(s);
+	if (s->exact)
+		return got;
+	if (heap && heap->flush_thread)
+		heap->flush_thread();
+	after = resident_read();
+	return before > after ? before - after : 0;
+}
+
+static uint64_t
+drain_inline(struct pass *pass, struct asked *list, unsigned count,
+	     uint64_t want)
+{
 	uint64_t went = 0;
-	unsigned count = shrinkers_collect(list, SHRINKERS_PASS_MAX,
+
+	for (unsigned i = 0; i < count && went < want; i++)
+		if (list[i].shrinker->exact)
+			went += ask_inline(pass, list[i].shrinker, want - went);
+	return went;
+}
+
+/* Behind each of the program's, ours: what it freed is dirty for them. */
+uint64_t
+pass_inline(const struct spw_reclaim_options *options, bool everybody)
+{
+	struct spw_shrinker *collected[SHRINKERS_PASS_MAX];
+	struct asked list[SHRINKERS_PASS_MAX];
+	struct pass pass = { .level = SPW_LEVEL_CRITICAL,
+			     .asked = true,
+			     .older_than_ns = options->older_than_ns };
+	uint64_t target = options->target_bytes, went = 0;
+	unsigned count = shrinkers_collect(collected, SHRINKERS_PASS_MAX,
 					   SPW_TIER_LAST);
 
-	/* The program's first: what they free is dirty for ours. */
-	for (int ours = everybody ? 0 : 1; ours < 2; ours++)
-		for (unsigned i = 0; i < count && went < target_bytes; i++) {
-			struct spw_shrink request = request_of(
-				&pass, target_bytes - went);
-			uint64_t got;
-
-			if (list[i]->exact != (ours == 1) ||
-			    !shrinkers_enter(list[i]))
-				continue;
-			got = list[i]->shrink(&request, list[i]->context);
-			shrinkers_leave(list[i]);
-			if (ours)
-				went += got;
-			else if (heap && heap->flush_thread)
-				heap->flush_thread();
-		}
-	shrinkers_release(list, count);
+	for (unsigned i = 0; i < count; i++)
+		list[i] = (struct asked){ .shrinker = collected[i] };
+	sort(list, count);
+	went = drain_inline(&pass, list, count, target);
+	for (unsigned i = 0; everybody && i < count && went < target; i++) {
+		if (list[i].shrinker->exact)
+			continue;
+		went += ask_inline(&pass, list[i].shrinker, target - went);
+		if (went < target)
+			went += drain_inline(&pass, list, count, target - went);
+	}
+	shrinkers_release(collected, count);
 	return went;
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <spillway/reclaim.h>
 #include <spillway/shrinker.h>
 
 struct request;
@@ -39,7 +40,7 @@ void pass_run(struct pass *pass);
  * threads:never: a pass in the calling thread, of what is free alone or
  * (everybody) of every shrinker. Returns bytes.
  */
-uint64_t pass_inline(uint64_t target_bytes, bool everybody);
+uint64_t pass_inline(const struct spw_reclaim_options *options, bool everybody);
 
 /* Free bytes that a purge would return; what shrinkers said at last. */
 uint64_t pass_dirty_bytes(void);

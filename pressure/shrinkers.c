@@ -255,6 +255,7 @@ shrinkers_enter(struct spw_shrinker *s)
 
 	if (!atomic_compare_exchange_strong(&s->state, &idle, SHRINKER_RUNNING))
 		return false;
+	s->outer = running_here;
 	running_here = s;
 	return true;
 }
@@ -264,7 +265,7 @@ shrinkers_leave(struct spw_shrinker *s)
 {
 	uint32_t was;
 
-	running_here = NULL;
+	running_here = s->outer;
 	was = SHRINKER_RUNNING;
 	if (atomic_compare_exchange_strong(&s->state, &was, SHRINKER_IDLE)) {
 		futex_wake(&s->state, FUTEX_ALL);
@@ -273,6 +274,12 @@ shrinkers_leave(struct spw_shrinker *s)
 	base_assert(was == SHRINKER_DYING);
 	atomic_store(&s->state, SHRINKER_DEAD);
 	retire_node(s);
+}
+
+bool
+shrinkers_inside(void)
+{
+	return running_here != NULL;
 }
 
 void

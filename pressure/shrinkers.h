@@ -34,6 +34,7 @@ enum shrinker_state {
 struct spw_shrinker {
 	struct cds_list_head node; /* in the registry; RCU */
 	struct spw_shrinker *next_retired;
+	struct spw_shrinker *outer;  /* While RUNNING: called from its call. */
 	_Atomic uint32_t state;      /* enum shrinker_state; a futex */
 	_Atomic uint32_t references; /* passes that hold it, and its owner */
 	_Atomic bool quarantined;
@@ -68,6 +69,8 @@ void shrinkers_release(struct spw_shrinker **array, unsigned count);
 /* False when it was unregistered or is running: skip it. */
 bool shrinkers_enter(struct spw_shrinker *shrinker);
 void shrinkers_leave(struct spw_shrinker *shrinker);
+/* Whether the calling thread is in between. */
+bool shrinkers_inside(void);
 
 /* Frees what was unregistered; waits for a grace period if there is any. */
 void shrinkers_retire(void);
