@@ -32,8 +32,8 @@ struct spw_reclaim_options {
  * Runs passes until target_bytes went, or nothing more moves.
  * *reclaimed_bytes says what went, also when an error is returned.
  * NULL options mean all that can go.
- * Errors: -EINVAL, -ETIMEDOUT, -EINTR (a signal was handled), -EDEADLK,
- * -ENOTSUP (SPILLWAY_CONF=off).
+ * Errors: -EINVAL, -ETIMEDOUT, -EINTR (a signal was handled, by a handler
+ * without SA_RESTART), -EDEADLK, -ENOTSUP (SPILLWAY_CONF=off).
  */
 int spw_reclaim(uint64_t *reclaimed_bytes,
 		const struct spw_reclaim_options *options);
