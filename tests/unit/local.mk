@@ -73,3 +73,8 @@ unit_tests += %D%/notify
 unit_tests += %D%/sources
 %C%_sources_SOURCES = %D%/sources.c
 %C%_sources_LDADD = %D%/libfixture.la $(test_ldadd)
+
+# What the core does for who asks, and whom it tells.
+unit_tests += %D%/reclaim
+%C%_reclaim_SOURCES = %D%/reclaim.c %D%/stock.c %D%/stock.h
+%C%_reclaim_LDADD = $(test_ldadd)
