@@ -9,7 +9,8 @@
  *  - threads: no application thread ever waits for a grace period
  *    (rcu_synchronize asserts it): a thread that a collector has registered
  *    would deadlock the process in synchronize_rcu(), which blocks signals.
- *  - fork: rcu_fork_*() around fork(2), before jemalloc's own handlers.
+ *  - fork: rcu_fork_*() around fork(2), before every lock of ours and
+ *    jemalloc's own handlers; a fork inside a section waits for itself.
  *  - a first read-side section in a thread registers it, which may calloc
  *    once the process has 32 thread-specific keys: never begin one in a hook.
  */
@@ -27,11 +28,12 @@
 /* Set on spillway's own threads, which alone may wait for a grace period. */
 extern __thread bool rcu_thread_is_ours;
 
-/* Whether the calling thread is inside a read-side section. */
+/* Whether the calling thread is inside a read-side section. Asked in the
+ * gate, maybe with a lock held: it must not register the thread. */
 static inline bool
 rcu_is_reading(void)
 {
-	return rcu_read_ongoing();
+	return URCU_TLS(urcu_bp_reader) && rcu_read_ongoing();
 }
 
 static inline void

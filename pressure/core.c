@@ -6,11 +6,13 @@
  * every public function that needs threads. It starts the monitor first, then
  * the reclaimer, both with signals blocked and small stacks.
  *
- * fork: the order of the prepare handlers is purge and tcache owners (by the
- * heap), then every ranked lock, then liburcu; jemalloc's own handlers, older
- * than ours, run after them, as POSIX runs prepare handlers last-in
- * first-out. In the child nothing runs: state STOPPED, to be started anew by
- * the next growth.
+ * fork: the order of the prepare handlers is liburcu, then every ranked lock;
+ * jemalloc's own handlers, older than ours, run after them, as POSIX runs
+ * prepare handlers last-in first-out. liburcu first, because its lock is held
+ * while a grace period waits for readers, and a reader may want a ranked one
+ * (the first allocation of a thread in a tagged arena does); so no thread
+ * registers with liburcu while it holds a ranked lock. In the child nothing
+ * runs: state STOPPED, to be started anew by the next growth.
  *
  * `state` moves STOPPED -> STARTING -> RUNNING under start_lock; readers look
  * at it without.
@@ -85,8 +87,8 @@ fork_prepare(void)
 	gate_fork(true);
 	if (h && h->fork_prepare)
 		h->fork_prepare();
-	lock_fork_prepare();
 	rcu_fork_prepare();
+	lock_fork_prepare();
 }
 
 static void
@@ -94,8 +96,8 @@ fork_parent(void)
 {
 	const struct core_heap *h = core_heap();
 
-	rcu_fork_parent();
 	lock_fork_parent();
+	rcu_fork_parent();
 	if (h && h->fork_parent)
 		h->fork_parent();
 	gate_fork(false);
@@ -106,8 +108,8 @@ fork_child(void)
 {
 	const struct core_heap *h = core_heap();
 
-	rcu_fork_child();
 	lock_fork_child();
+	rcu_fork_child();
 	if (h && h->fork_child)
 		h->fork_child();
 	rcu_thread_is_ours = false;
@@ -224,9 +226,6 @@ start_locked(void)
 	settings_started_set(monitor_ring);
 	if (on_start)
 		on_start();
-	/* Registers this thread with liburcu while nothing is short. */
-	rcu_read_lock();
-	rcu_read_unlock();
 	if (settings()->threads == SETTINGS_THREADS_AUTO) {
 		error = core_spawn(monitor_thread, NULL);
 		if (!error)
@@ -260,6 +259,9 @@ core_start(void)
 	}
 	if (atomic_load(&sandboxed))
 		return -EAGAIN;
+	/* Registers this thread with liburcu while nothing is short. */
+	rcu_read_lock();
+	rcu_read_unlock();
 	base_lock(&start_lock);
 	if (atomic_load(&state) == STOPPED)
 		error = start_locked();
