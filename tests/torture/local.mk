@@ -26,9 +26,11 @@ endif
 # with the library, whose public functions are then the interposer's.
 heap_ldadd = %D%/libtorture.la tests/libtap.la libspillway.la
 if MALLOC
-torture_tests += %D%/arena %D%/gate_heap %D%/reclaimable
+torture_tests += %D%/arena %D%/fork %D%/gate_heap %D%/reclaimable
 %C%_arena_SOURCES = %D%/arena.c
 %C%_arena_LDADD = $(heap_ldadd)
+%C%_fork_SOURCES = %D%/fork.c
+%C%_fork_LDADD = $(heap_ldadd)
 %C%_gate_heap_SOURCES = %D%/gate.c
 %C%_gate_heap_CPPFLAGS = $(AM_CPPFLAGS) -DTORTURE_HEAP
 %C%_gate_heap_LDADD = $(heap_ldadd)

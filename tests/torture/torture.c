@@ -22,7 +22,7 @@
 #include "tests/tap.h"
 
 #define THREADS_MAX 64
-#define WATCHDOG_S 120
+#define WATCHDOG_S 90
 #define BREAKS_SHOWN 5
 #define SECONDS_DEFAULT 2
 
@@ -40,7 +40,7 @@ static void
 bark(int signal)
 {
 	static const char line[] =
-		"Bail out! no end 120 s after the time was over: deadlock\n";
+		"Bail out! no end 90 s after the time was over: deadlock\n";
 
 	(void)signal;
 	if (write(1, line, sizeof line - 1) < 0)

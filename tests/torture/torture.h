@@ -12,7 +12,7 @@
  * (2) says how long it lasts. Both are printed.
  *
  * Caveats: threads interleave as they like, so that a seed repeats what each
- * thread does, not what happens. What does not end 120 seconds after its time
+ * thread does, not what happens. What does not end 90 seconds after its time
  * is a deadlock: the process says so and aborts, for the sake of its core.
  */
 #ifndef TESTS_TORTURE_TORTURE_H
