@@ -253,7 +253,8 @@ poll_interval(const struct level *level, const struct level_input *in,
 	bool growing = in->now_ns < level->growing_until_ns;
 
 	if (in->reading.limit_bytes == UINT64_MAX)
-		return POLL_IDLE_MAX_NS;
+		return level->level > SPW_LEVEL_NONE ? CLOCK_S / 2 :
+						       POLL_IDLE_MAX_NS;
 	/* How long until the hard watermark, should somebody run for it. */
 	spare = h > out->hard_bytes ? h - out->hard_bytes : h / 2;
 	ns = (uint64_t)((double)spare * 0.4 * 1e9 / BURST_BYTES_PER_S);

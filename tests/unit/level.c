@@ -299,6 +299,11 @@ polling(void)
 	tap_ok(out.level > SPW_LEVEL_NONE && out.poll_ns <= CLOCK_S / 2,
 	       "half a second at most until the level is none");
 	begin();
+	look(0, LIMIT, 30 * MIB);
+	look(100, UINT64_MAX, UINT64_MAX);
+	tap_ok(out.level > SPW_LEVEL_NONE && out.poll_ns <= CLOCK_S / 2,
+	       "also where the limit has gone");
+	begin();
 	look(0, UINT64_MAX, UINT64_MAX);
 	tap_is(out.poll_ns, 60 * CLOCK_S, "a minute without a limit");
 }
