@@ -223,7 +223,7 @@ start_locked(void)
 		if (pthread_atfork(fork_prepare, fork_parent, fork_child) != 0)
 			atomic_store(&handlers_there, false);
 	}
-	settings_started_set(monitor_ring);
+	settings_started_set(monitor_look);
 	if (on_start)
 		on_start();
 	if (settings()->threads == SETTINGS_THREADS_AUTO) {

@@ -78,6 +78,13 @@ monitor_ring(void)
 	errno = saved;
 }
 
+void
+monitor_look(void)
+{
+	atomic_fetch_add(&sense_wanted, 1);
+	monitor_ring();
+}
+
 /*
  * The sequence lock, as Linux's seqlock:
  *	writer			reader

@@ -29,6 +29,10 @@ void *monitor_thread(void *unused);
 /* Has the monitor look at once; costs a tgkill(2), or nothing if rung. */
 void monitor_ring(void);
 
+/* The same, also where it does not look for rings alone: for news that is not
+ * in its counters. */
+void monitor_look(void);
+
 /* Waits for a reading taken after this call, timeout_ns at most. */
 void monitor_sense(uint64_t timeout_ns);
 
