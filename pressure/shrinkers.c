@@ -129,8 +129,8 @@ spw_shrinker_register(struct spw_shrinker **out,
 	s->context = options->context;
 	atomic_store(&s->references, 1);
 	atomic_fetch_add(&registered, 1);
+	*out = s; /* its first call may come before this returns */
 	link_node(s);
-	*out = s;
 	return 0;
 }
 

@@ -113,8 +113,8 @@ spw_pressure_subscribe(struct spw_subscription **out, enum spw_level at_least,
 	s->notify = notify;
 	s->context = context;
 	s->fd = -1;
+	*out = s; /* its first call may come before this returns */
 	add(s);
-	*out = s;
 	return 0;
 }
 
