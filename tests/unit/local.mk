@@ -78,3 +78,6 @@ unit_tests += %D%/sources
 unit_tests += %D%/reclaim
 %C%_reclaim_SOURCES = %D%/reclaim.c %D%/stock.c %D%/stock.h
 %C%_reclaim_LDADD = $(test_ldadd)
+unit_tests += %D%/subscribers
+%C%_subscribers_SOURCES = %D%/subscribers.c %D%/stock.c %D%/stock.h
+%C%_subscribers_LDADD = $(test_ldadd)
