@@ -16,6 +16,7 @@
 
 #include <sys/mman.h>
 
+#include "alloc/huge.h"
 #include "alloc/pages.h"
 #include "base/fault.h"
 #include "base/settings.h"
@@ -109,8 +110,8 @@ uncharge(struct arena_body *body, size_t bytes)
 static bool
 is_metadata(size_t bytes, size_t alignment, bool zero, bool commit)
 {
-	return zero && commit && alignment >= PAGES_HUGE_BYTES &&
-	       bytes % PAGES_HUGE_BYTES == 0;
+	return zero && commit && alignment >= HUGE_BYTES &&
+	       bytes % HUGE_BYTES == 0;
 }
 
 /* A refused commit makes jemalloc map anew: an arena at its limit would eat
@@ -182,8 +183,8 @@ hook_commit(void *hooks, void *address, size_t bytes, size_t offset,
 	(void)index;
 	if (!charge(body, length))
 		return true;
-	if (body->huge && length >= PAGES_HUGE_BYTES)
-		pages_huge((char *)address + offset, length);
+	if (body->huge && length >= HUGE_BYTES)
+		huge_ask((char *)address + offset, length);
 	return false;
 }
 

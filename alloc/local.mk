@@ -7,6 +7,7 @@ core_sources += \
 	%D%/arena_hooks.c %D%/arena_hooks.h \
 	%D%/arena_threads.c %D%/arena_threads.h \
 	%D%/heap.h \
+	%D%/huge.c %D%/huge.h \
 	%D%/pages.c %D%/pages.h
 
 # Where the heap is the embedded jemalloc: libspillway-malloc.so.

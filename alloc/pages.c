@@ -10,13 +10,12 @@
 
 #include <sys/mman.h>
 
+#include "alloc/huge.h"
 #include "base/lock.h"
 #include "pressure/core.h"
 
 /* One madvise(2) at most; between two a waiting thread may run. */
 #define SLICE_BYTES (4ul << 20)
-/* Enough of a huge page to have it split; the kernel rounds up to a page. */
-#define SPLIT_BYTES (4ul << 10)
 
 static struct base_lock purge_lock = BASE_LOCK(BASE_RANK_PURGE);
 static _Atomic uint64_t mapped, committed, metadata;
@@ -70,37 +69,13 @@ pages_returned_here(void)
 	return returned;
 }
 
-/*
- * Splits the huge page that `page` lies in, if it lies in one: that is what
- * MADV_COLD does to a part of it. Otherwise what MADV_DONTNEED takes out of
- * it stays charged to the cgroup until the kernel's own reclaim comes along
- * (256 MiB, three quarters returned in runs of 192 KiB: usage stayed at 256
- * MiB, and fell to 64 with this, at 0.3 ms for each huge page).
- */
-static void
-split_huge(uintptr_t page)
-{
-	madvise((void *)page, SPLIT_BYTES, MADV_COLD);
-}
-
-static void
-split_edges(uintptr_t from, uintptr_t to)
-{
-	uintptr_t mask = PAGES_HUGE_BYTES - 1;
-
-	if (from & mask)
-		split_huge(from);
-	if ((to & mask) && (to & ~mask) >= from)
-		split_huge(to & ~mask);
-}
-
 bool
 pages_return(void *address, size_t bytes)
 {
 	char *at = address;
 	size_t left = bytes;
 
-	split_edges((uintptr_t)address, (uintptr_t)address + bytes);
+	huge_split((uintptr_t)address, (uintptr_t)address + bytes);
 	while (left) {
 		size_t slice = left < SLICE_BYTES ? left : SLICE_BYTES;
 
@@ -125,15 +100,4 @@ void
 pages_purge_unlock(void)
 {
 	base_unlock(&purge_lock);
-}
-
-void
-pages_huge(void *address, size_t bytes)
-{
-	uintptr_t from = ((uintptr_t)address + PAGES_HUGE_BYTES - 1) &
-			 ~(PAGES_HUGE_BYTES - 1);
-	uintptr_t to = ((uintptr_t)address + bytes) & ~(PAGES_HUGE_BYTES - 1);
-
-	if (from < to)
-		madvise((void *)from, to - from, MADV_HUGEPAGE);
 }

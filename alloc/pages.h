@@ -15,8 +15,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PAGES_HUGE_BYTES (2ul << 20)
-
 uint64_t pages_mapped_bytes(void);    /* metadata included */
 uint64_t pages_committed_bytes(void); /* without metadata */
 uint64_t pages_metadata_bytes(void);
@@ -34,8 +32,5 @@ uint64_t pages_returned_here(void);
 /* Nothing of ours purges while this is held (arena reset, fork). */
 void pages_purge_lock(void);
 void pages_purge_unlock(void);
-
-/* Asks for huge pages for what is aligned in that range. */
-void pages_huge(void *address, size_t bytes);
 
 #endif

@@ -18,6 +18,7 @@
 #include "alloc/purge.h"
 
 #include "alloc/heap.h"
+#include "alloc/huge.h"
 #include "alloc/pages.h"
 #include "alloc/redirect.h"
 #include "base/settings.h"
@@ -166,6 +167,8 @@ static const struct core_heap heap = {
 	.active_bytes = purge_active_bytes,
 	.flush_thread = flush_thread,
 	.fork_prepare = NULL,
+	.scarce = huge_scarce,
+	.plenty = huge_plenty,
 	.let_go = let_go,
 	.name = "jemalloc 5.3.0 (embedded)",
 };

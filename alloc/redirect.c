@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "alloc/huge.h"
 #include "alloc/pages.h"
 #include "base/settings.h"
 #include "pressure/gate.h"
@@ -106,7 +107,7 @@ spw_pages_alloc(void *fresh, size_t bytes, size_t alignment, bool *zero,
 	*zero = true; /* fresh from the kernel */
 	if (pages_mapped_bytes() >= HUGE_HEAP_BYTES &&
 	    atomic_load_explicit(&settings()->huge, memory_order_relaxed))
-		pages_huge(address, bytes);
+		huge_ask(address, bytes);
 	*commit = wanted;
 	if (wanted)
 		spw_pages_commit(address, bytes);

@@ -44,6 +44,9 @@ struct core_heap {
 	void (*fork_prepare)(void);
 	void (*fork_parent)(void);
 	void (*fork_child)(void);
+	/* A pass begins; pressure is over. Idempotent, cheap; NULL: nothing. */
+	void (*scarce)(void);
+	void (*plenty)(void);
 	/* Leave the heap to its own devices (off, sandboxed). */
 	void (*let_go)(void);
 	const char *name; /* "jemalloc 5.3.0", "glibc" */

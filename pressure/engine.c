@@ -72,6 +72,7 @@ static _Atomic int want_level;
 static _Atomic uint64_t want_bytes;
 static _Atomic uint64_t hold_until_ns;
 static _Atomic uint64_t passed_ns; /* end of the last pass */
+static _Atomic int passed_level;   /* its level; NONE: pressure is over */
 static uint64_t hold_ns;           /* Reclaimer only. */
 static _Atomic uint32_t futile;
 static _Atomic uint64_t raised_ns; /* when the level rose, until answered */
@@ -113,7 +114,10 @@ engine_reclaimable_bytes(void)
 
 /* ---- what the monitor wants ---- */
 
-/* What was freed since the last pass cuts a long hold-off short. */
+/*
+ * A hold-off is for the level it was found at: a pass for a higher one asks
+ * more. What was freed since the last pass cuts a long one short.
+ */
 static bool
 want_now(void)
 {
@@ -121,6 +125,7 @@ want_now(void)
 
 	return atomic_load(&want_bytes) > 0 &&
 	       (now >= atomic_load(&hold_until_ns) ||
+		atomic_load(&want_level) > atomic_load(&passed_level) ||
 		(now - atomic_load(&passed_ns) >= HOLD_CRITICAL_NS &&
 		 pass_dirty_bytes() >= FREED_BYTES));
 }
@@ -129,6 +134,7 @@ void
 engine_want(enum spw_level level, uint64_t deficit_bytes)
 {
 	int before = atomic_exchange(&want_level, (int)level);
+	const struct core_heap *heap = core_heap();
 	uint64_t now = clock_now_ns();
 
 	atomic_store(&want_bytes, deficit_bytes);
@@ -136,15 +142,14 @@ engine_want(enum spw_level level, uint64_t deficit_bytes)
 		core_count(&core_counters.events, 1);
 		atomic_store(&raised_ns, now);
 	}
+	if (level == SPW_LEVEL_NONE && heap && heap->plenty)
+		heap->plenty();
 	if (!deficit_bytes) {
+		atomic_store(&passed_level, SPW_LEVEL_NONE);
 		gate_hopeless(false);
 		return;
 	}
-	if (engine_busy())
-		return;
-	if ((int)level > before)
-		atomic_store(&hold_until_ns, 0);
-	if (!want_now())
+	if (engine_busy() || !want_now())
 		return;
 	gate_hopeless(false);
 	bump();
@@ -167,12 +172,15 @@ engine_answered(void)
 			       clock_now_ns() - since);
 }
 
+/* Only a critical pass has asked everybody: before, there is hope. */
 static void
 note_result(enum spw_level level, uint64_t target, uint64_t got)
 {
+	bool asked_all = level == SPW_LEVEL_CRITICAL;
 	uint64_t hold = 0;
 
 	atomic_store(&passed_ns, clock_now_ns());
+	atomic_store(&passed_level, (int)level);
 	if (got < target / 100 || got == 0) {
 		hold_ns = hold_ns ? 2 * hold_ns : HOLD_MIN_NS;
 		if (hold_ns > HOLD_MAX_NS)
@@ -183,15 +191,16 @@ note_result(enum spw_level level, uint64_t target, uint64_t got)
 			hold = HOLD_CRITICAL_NS;
 		atomic_fetch_add(&futile, 1);
 		core_count(&core_counters.passes_futile, 1);
-		gate_hopeless(true);
+		gate_hopeless(asked_all);
 	} else {
 		hold_ns = 0;
 		atomic_store(&futile, 0);
-		/* Not enough, and no more to be had at once: who waits goes
-		 * on, and the next pass comes after a while. */
+		/* Not enough, and no more to be had at once: the next pass
+		 * comes after a while, and where this one gave little who
+		 * waits goes on. */
 		if (atomic_load(&want_bytes)) {
 			hold = HOLD_CRITICAL_NS;
-			gate_hopeless(true);
+			gate_hopeless(asked_all && got < target / 4);
 		}
 	}
 	atomic_store(&hold_until_ns, hold ? clock_now_ns() + hold : 0);
@@ -216,6 +225,8 @@ run_deficit(uint32_t mine)
 
 	if (!pass.target_bytes || !want_now())
 		return;
+	if (core_heap() && core_heap()->scarce)
+		core_heap()->scarce();
 	pass_run(&pass);
 	if (engine_overtaken(mine))
 		return;
@@ -595,6 +606,7 @@ engine_fork_child(void)
 	atomic_store(&want_bytes, 0);
 	atomic_store(&want_level, SPW_LEVEL_NONE);
 	atomic_store(&hold_until_ns, 0);
+	atomic_store(&passed_level, SPW_LEVEL_NONE);
 	hold_ns = 0;
 	atomic_store(&futile, 0);
 }

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Huge pages: fine while memory is plentiful, dear when it is not.
+ *
+ * Where the machine hands them out unasked (transparent_hugepage/enabled is
+ * "always") a fault brings in 2 MiB, retained address space that nobody uses
+ * included: at a limit of 400 MiB a heap of 149 MiB was 169 resident, and a
+ * cache kept 130 MiB that keeps 142 elsewhere (tests/vm). So from the first
+ * pass until pressure is over the process refuses them (PR_SET_THP_DISABLE),
+ * unless somebody else had already. The flag is inherited over fork and exec:
+ * a program that is started meanwhile has no huge pages either.
+ *
+ * huge_ask() and huge_split() are called by hooks under jemalloc's locks;
+ * huge_scarce() by the reclaimer, huge_plenty() by the monitor.
+ */
+#include "alloc/huge.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "base/file.h"
+#include "base/settings.h"
+
+/* Enough of a huge page to have it split; the kernel rounds up to a page. */
+#define SPLIT_BYTES (4ul << 10)
+
+static _Atomic bool looked, always, asked, refused;
+
+void
+huge_ask(void *address, size_t bytes)
+{
+	uintptr_t from = ((uintptr_t)address + HUGE_BYTES - 1) &
+			 ~(HUGE_BYTES - 1);
+	uintptr_t to = ((uintptr_t)address + bytes) & ~(HUGE_BYTES - 1);
+
+	if (from >= to)
+		return;
+	atomic_store_explicit(&asked, true, memory_order_relaxed);
+	madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
+
+/*
+ * MADV_COLD on a part of a huge page splits it. Otherwise what MADV_DONTNEED
+ * takes out of it stays charged to the cgroup until the kernel's own reclaim
+ * comes along (256 MiB, three quarters returned in runs of 192 KiB: usage
+ * stayed at 256 MiB, and fell to 64 with this, at 0.3 ms for each huge page).
+ */
+static void
+split(uintptr_t page)
+{
+	madvise((void *)page, SPLIT_BYTES, MADV_COLD);
+}
+
+void
+huge_split(uintptr_t from, uintptr_t to)
+{
+	uintptr_t mask = HUGE_BYTES - 1;
+
+	if (!atomic_load_explicit(&always, memory_order_relaxed) &&
+	    !atomic_load_explicit(&asked, memory_order_relaxed))
+		return;
+	if (from & mask)
+		split(from);
+	if ((to & mask) && (to & ~mask) >= from)
+		split(to & ~mask);
+}
+
+/* "always [madvise] never": which one is in brackets. */
+static void
+look(void)
+{
+	char path[PATH_MAX], text[64];
+
+	if (file_path(path, sizeof path, settings()->root,
+		      "/sys/kernel/mm/transparent_hugepage/enabled") == 0 &&
+	    file_read(path, text, sizeof text) > 0)
+		atomic_store(&always, strstr(text, "[always]") != NULL);
+}
+
+void
+huge_scarce(void)
+{
+	if (!atomic_exchange(&looked, true))
+		look();
+	if (!atomic_load(&always) || atomic_load(&refused) ||
+	    prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) != 0)
+		return;
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0)
+		atomic_store(&refused, true);
+}
+
+void
+huge_plenty(void)
+{
+	if (atomic_exchange(&refused, false))
+		prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+}
