@@ -11,7 +11,8 @@
  *
  * An eventfd lives in the program's descriptor table, where its number may
  * have been closed and reused: before each write, its identity (eventfd-id in
- * /proc/self/fdinfo) is compared with what it was.
+ * /proc/self/fdinfo) is compared with what it was. The kernel gives an id that
+ * is free to the next eventfd: who is given a number again is told so (add()).
  */
 #include "pressure/subscribers.h"
 
@@ -84,6 +85,10 @@ add(struct spw_subscription *s)
 {
 	lock_fork_add(&lock);
 	base_lock(&lock);
+	/* Who had this number before has been closed. */
+	for (struct spw_subscription *old = list; old; old = old->next)
+		if (s->fd >= 0 && old->fd == s->fd)
+			atomic_store(&old->state, DEAD);
 	s->next = list;
 	list = s;
 	base_unlock(&lock);
