@@ -81,6 +81,9 @@ lock_fork_add(struct base_lock *lock)
 {
 	struct base_lock **at;
 
+#if SPW_ASSERT_LEVEL >= 2
+	base_assert(held_ranks == 0); /* a fork takes add_lock first */
+#endif
 	pthread_mutex_lock(&add_lock);
 	for (at = &fork_list; *at; at = &(*at)->next_at_fork)
 		if (*at == lock)

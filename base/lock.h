@@ -51,7 +51,8 @@ void base_lock(struct base_lock *lock);
 bool base_trylock(struct base_lock *lock);
 void base_unlock(struct base_lock *lock);
 
-/* Adds a lock (of static storage) to what a fork takes. Idempotent. */
+/* Adds a lock (of static storage) to what a fork takes. Idempotent. To be
+ * called with no lock of this list held. */
 void lock_fork_add(struct base_lock *lock);
 void lock_fork_prepare(void);
 void lock_fork_parent(void);

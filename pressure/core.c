@@ -218,14 +218,10 @@ start_locked(void)
 		return -EAGAIN;
 	atomic_store(&state, STARTING);
 	started_in = getpid();
-	if (!atomic_exchange(&handlers_there, true)) {
-		lock_fork_add(&start_lock);
-		if (pthread_atfork(fork_prepare, fork_parent, fork_child) != 0)
-			atomic_store(&handlers_there, false);
-	}
+	if (!atomic_exchange(&handlers_there, true) &&
+	    pthread_atfork(fork_prepare, fork_parent, fork_child) != 0)
+		atomic_store(&handlers_there, false);
 	settings_started_set(monitor_look);
-	if (on_start)
-		on_start();
 	if (settings()->threads == SETTINGS_THREADS_AUTO) {
 		error = core_spawn(monitor_thread, NULL);
 		if (!error)
@@ -262,6 +258,10 @@ core_start(void)
 	/* Registers this thread with liburcu while nothing is short. */
 	rcu_read_lock();
 	rcu_read_unlock();
+	/* Adding locks to what a fork takes wants none of them held. */
+	lock_fork_add(&start_lock);
+	if (on_start)
+		on_start();
 	base_lock(&start_lock);
 	if (atomic_load(&state) == STOPPED)
 		error = start_locked();
@@ -322,10 +322,8 @@ spw_stats(struct spw_stats *s)
 SPW_EXPORT int
 spw_pressure_grow(size_t bytes)
 {
-	int error = core_start();
-
 	ELSEWHERE(spw_pressure_grow, bytes);
-	if (error == -ENOTSUP)
+	if (core_start() == -ENOTSUP)
 		return 0;
 	gate_charge(bytes);
 	return gate_enter(bytes) ? 0 : -ENOMEM;
