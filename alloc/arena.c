@@ -204,7 +204,11 @@ SPW_EXPORT void
 spw_arena_reset(struct spw_arena *arena)
 {
 	ELSEWHERE(spw_arena_reset, arena);
+	/* In a section, so that a drop that is under way does not give this
+	 * body to somebody else meanwhile. */
+	rcu_read_lock();
 	body_reset(atomic_load(&arena->body));
+	rcu_read_unlock();
 }
 
 /* The common way in: `flags` adds alignment and zeroing. */
