@@ -10,6 +10,9 @@
 #include <spillway/arena.h>
 
 __thread bool rcu_thread_is_ours;
+#ifdef RCU_SEEN
+char rcu_grace;
+#endif
 
 SPW_EXPORT void
 spw_read_lock(void)

@@ -21,7 +21,6 @@
 
 #define _LGPL_SOURCE
 #include <urcu-bp.h>
-#include <urcu/rculist.h>
 
 #include "base/assert.h"
 
@@ -36,12 +35,33 @@ rcu_is_reading(void)
 	return URCU_TLS(urcu_bp_reader) && rcu_read_ongoing();
 }
 
+/* A race detector does not see what liburcu orders: it is told that all that
+ * sections did comes before the end of a later grace period. */
+#if defined(__SANITIZE_THREAD__)
+#define RCU_SEEN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RCU_SEEN
+#endif
+#endif
+#ifdef RCU_SEEN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+extern char rcu_grace; /* stands for all grace periods */
+#undef rcu_read_unlock
+#define rcu_read_unlock() (__tsan_release(&rcu_grace), urcu_bp_read_unlock())
+#define RCU_GRACE_IS_OVER() __tsan_acquire(&rcu_grace)
+#else
+#define RCU_GRACE_IS_OVER() ((void)0)
+#endif
+
 static inline void
 rcu_synchronize(void)
 {
 	base_assert(rcu_thread_is_ours);
 	base_assert(!rcu_is_reading());
 	synchronize_rcu();
+	RCU_GRACE_IS_OVER();
 }
 
 static inline void

@@ -17,7 +17,8 @@
  * Memory order: the state's compare-and-swap is sequentially consistent.
  *
  * `lock` is held for list surgery alone: never while allocating, freeing or
- * calling. Under threads:never retired nodes stay (some 300 bytes each):
+ * calling. The list is our own (C11 atomics), since liburcu's has none that
+ * a race detector could follow. Under threads:never retired nodes stay (some 300 bytes each):
  * there is no thread that may wait for a grace period.
  */
 #include "pressure/shrinkers.h"
@@ -34,17 +35,33 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "pressure/core.h"
+#include "pressure/engine.h"
+
+/* Retired ones that are worth a grace period where no pass comes. */
+#define RETIRED_MANY 64
 
 static struct base_lock lock = BASE_LOCK(BASE_RANK_REGISTRY);
-static CDS_LIST_HEAD(registry);
+static _Atomic(struct spw_shrinker *) registry;
+/* Guarded by lock. */
+static _Atomic(struct spw_shrinker *) *tail = &registry;
 static struct spw_shrinker *retired; /* Guarded by lock. */
+static unsigned retired_lately;      /* Guarded by lock. */
 static uint64_t last_order;          /* Guarded by lock. */
 static _Atomic unsigned registered;
+/* So many that the reclaimer frees them without a pass. */
+static _Atomic bool crowded;
 /* The order of the last that a full pass had room for. */
 static _Atomic uint64_t turn;
 
 /* The shrinker whose callback runs on this thread. */
 static __thread struct spw_shrinker *running_here;
+
+/* Inside a read-side section, or with the lock held. */
+static struct spw_shrinker *
+follow(_Atomic(struct spw_shrinker *) *link)
+{
+	return atomic_load_explicit(link, memory_order_acquire);
+}
 
 static void
 link_node(struct spw_shrinker *shrinker)
@@ -52,20 +69,43 @@ link_node(struct spw_shrinker *shrinker)
 	lock_fork_add(&lock);
 	base_lock(&lock);
 	shrinker->order = shrinker->exact ? 0 : ++last_order;
-	cds_list_add_tail_rcu(&shrinker->node, &registry);
+	shrinker->back = tail;
+	atomic_store_explicit(tail, shrinker, memory_order_release);
+	tail = &shrinker->next;
 	base_unlock(&lock);
+}
+
+/* Who is at a dead node goes on from it: its `next` stays. */
+static void
+unlink_node_locked(struct spw_shrinker *shrinker)
+{
+	struct spw_shrinker *next = follow(&shrinker->next);
+
+	base_assert_held(&lock);
+	atomic_store_explicit(shrinker->back, next, memory_order_release);
+	if (next)
+		next->back = shrinker->back;
+	else
+		tail = shrinker->back;
+	shrinker->next_retired = retired;
+	retired = shrinker;
 }
 
 /* Unlinks a dead node; it is freed later. */
 static void
 retire_node(struct spw_shrinker *shrinker)
 {
+	bool many;
+
 	base_lock(&lock);
-	cds_list_del_rcu(&shrinker->node);
-	shrinker->next_retired = retired;
-	retired = shrinker;
+	unlink_node_locked(shrinker);
+	many = ++retired_lately == RETIRED_MANY;
 	base_unlock(&lock);
 	atomic_fetch_sub(&registered, 1);
+	if (many) {
+		atomic_store(&crowded, true);
+		engine_notify();
+	}
 }
 
 void
@@ -212,7 +252,7 @@ collect_some(struct spw_shrinker **array, unsigned n, unsigned array_max,
 {
 	struct spw_shrinker *s;
 
-	cds_list_for_each_entry_rcu(s, &registry, node) {
+	for (s = follow(&registry); s; s = follow(&s->next)) {
 		if (n == array_max)
 			break;
 		if (s->order < first || s->order > last || s->tier > tier_max ||
@@ -287,9 +327,11 @@ shrinkers_retire(void)
 {
 	struct spw_shrinker *list, *next, **keep;
 
+	atomic_store(&crowded, false);
 	base_lock(&lock);
 	list = retired;
 	retired = NULL;
+	retired_lately = 0;
 	base_unlock(&lock);
 	if (!list)
 		return;
@@ -313,6 +355,12 @@ shrinkers_retire(void)
 	base_unlock(&lock);
 }
 
+bool
+shrinkers_pending(void)
+{
+	return atomic_load(&crowded);
+}
+
 unsigned
 shrinkers_count(void)
 {
@@ -326,7 +374,7 @@ shrinkers_describe(struct shrinkers_line *lines, unsigned lines_max)
 	unsigned n = 0;
 
 	rcu_read_lock();
-	cds_list_for_each_entry_rcu(s, &registry, node) {
+	for (s = follow(&registry); s; s = follow(&s->next)) {
 		struct shrinkers_line *l = &lines[n];
 
 		if (n == lines_max)
@@ -347,11 +395,24 @@ shrinkers_describe(struct shrinkers_line *lines, unsigned lines_max)
 void
 shrinkers_fork_child(void)
 {
-	struct spw_shrinker *s;
+	struct spw_shrinker *s, *next;
 
-	cds_list_for_each_entry(s, &registry, node) {
+	base_lock(&lock);
+	for (s = follow(&registry); s; s = next) {
+		next = follow(&s->next);
 		atomic_store(&s->references, 1);
-		if (atomic_load(&s->state) == SHRINKER_RUNNING)
+		switch (atomic_load(&s->state)) {
+		case SHRINKER_RUNNING:
 			atomic_store(&s->state, SHRINKER_IDLE);
+			break;
+		case SHRINKER_DYING: /* its callback does not return here */
+			atomic_store(&s->state, SHRINKER_DEAD);
+			unlink_node_locked(s);
+			atomic_fetch_sub(&registered, 1);
+			break;
+		}
 	}
+	for (s = retired; s; s = s->next_retired)
+		atomic_store(&s->references, 1);
+	base_unlock(&lock);
 }

@@ -32,7 +32,9 @@ enum shrinker_state {
 };
 
 struct spw_shrinker {
-	struct cds_list_head node; /* in the registry; RCU */
+	_Atomic(struct spw_shrinker *) next; /* in the registry; RCU */
+	_Atomic(struct spw_shrinker *)
+		*back; /* what points here; Guarded by lock. */
 	struct spw_shrinker *next_retired;
 	struct spw_shrinker *outer;  /* While RUNNING: called from its call. */
 	_Atomic uint32_t state;      /* enum shrinker_state; a futex */
@@ -71,6 +73,9 @@ bool shrinkers_enter(struct spw_shrinker *shrinker);
 void shrinkers_leave(struct spw_shrinker *shrinker);
 /* Whether the calling thread is in between. */
 bool shrinkers_inside(void);
+
+/* Whether there is so much to free that no pass should be waited for. */
+bool shrinkers_pending(void);
 
 /* Frees what was unregistered; waits for a grace period if there is any. */
 void shrinkers_retire(void);
