@@ -49,6 +49,7 @@
 #define HANG_DEADLINES 4
 #define HOPELESS_BYTES (64 << 10)
 #define FREED_BYTES (1 << 20)
+#define SLICE_MIN_BYTES (512 << 10)
 
 enum request_state { FREE, TAKEN, QUEUED, RUNNING, DONE };
 
@@ -294,6 +295,14 @@ finish(struct request *r)
 	futex_wake(&r->state, FUTEX_ALL);
 }
 
+/* What a tenth of a second may give, but never too little to be measured:
+ * resident memory is known to within a batch of pages for each CPU. */
+static uint64_t
+slice_of(uint64_t rate)
+{
+	return rate / 10 > SLICE_MIN_BYTES ? rate / 10 : SLICE_MIN_BYTES;
+}
+
 static void
 run_request(struct request *r, uint32_t mine)
 {
@@ -311,8 +320,8 @@ run_request(struct request *r, uint32_t mine)
 		pass.target_bytes = request_left(&pass);
 		if (!pass.target_bytes)
 			break;
-		if (rate && pass.target_bytes > rate / 10)
-			pass.target_bytes = rate / 10 ? rate / 10 : 1;
+		if (rate && pass.target_bytes > slice_of(rate))
+			pass.target_bytes = slice_of(rate);
 		pass.paced = rate != 0;
 		pass_run(&pass);
 		if (engine_overtaken(mine))
