@@ -77,7 +77,7 @@ static const struct key keys[] = {
 	WORD("pagecache", "ignore|share", "ignore",
 	     "whether page cache in use counts as headroom", ANY_TIME,
 	     pagecache),
-	KEY("soft", "SIZE or PERCENT", "28M and 7%",
+	KEY("soft", "SIZE or PERCENT", "24M and 6%",
 	    "headroom below which reclaim begins, at least", ANY_TIME,
 	    KIND_MARK, AT(soft_bytes), AT(soft_hundredths), 1, INT64_MAX),
 	KEY("hard", "SIZE or PERCENT", "8M and 2%",

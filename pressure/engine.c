@@ -35,6 +35,7 @@
 #include "base/log.h"
 #include "base/rcu.h"
 #include "base/settings.h"
+#include "pressure/call.h"
 #include "pressure/core.h"
 #include "pressure/gate.h"
 #include "pressure/monitor.h"
@@ -77,10 +78,6 @@ static _Atomic int passed_level;   /* its level; NONE: pressure is over */
 static uint64_t hold_ns;           /* Reclaimer only. */
 static _Atomic uint32_t futile;
 static _Atomic uint64_t raised_ns; /* when the level rose, until answered */
-
-/* The call that is running, for the watchdog. */
-static _Atomic(struct spw_shrinker *) calling;
-static _Atomic uint64_t calling_since_ns;
 
 static void
 bump(void)
@@ -509,32 +506,24 @@ engine_overtaken(uint32_t mine)
 	return atomic_load_explicit(&generation, memory_order_acquire) != mine;
 }
 
-/* Brackets a call into the program's code. */
+/* Before a call into the program's code: somebody may have to take over. */
 void
-engine_call_begin(struct spw_shrinker *shrinker)
+engine_call_prepare(const struct spw_shrinker *shrinker)
 {
 	if (!shrinker->exact && !atomic_exchange(&standby_there, true) &&
 	    core_spawn(engine_thread,
 		       (void *)(uintptr_t)(atomic_load(&generation) + 1)) != 0)
 		atomic_store(&standby_there, false);
-	atomic_store(&calling_since_ns, clock_now_ns());
-	atomic_store(&calling, shrinker);
-}
-
-void
-engine_call_end(void)
-{
-	atomic_store(&calling, NULL);
 }
 
 void
 engine_watch(void)
 {
-	struct spw_shrinker *s = atomic_load(&calling);
 	uint64_t bound = settings()->deadline_ns * HANG_DEADLINES;
+	uint64_t since_ns;
+	struct spw_shrinker *s = call_running(&since_ns);
 
-	if (!s || !bound ||
-	    clock_now_ns() - atomic_load(&calling_since_ns) < bound ||
+	if (!s || !bound || clock_now_ns() - since_ns < bound ||
 	    !atomic_load(&standby_there))
 		return;
 	if (!atomic_exchange(&s->quarantined, true)) {
@@ -544,7 +533,7 @@ engine_watch(void)
 			  "shrinker %s did not return in %llu ms: quarantined",
 			  s->name, (unsigned long long)(bound / CLOCK_MS));
 	}
-	atomic_store(&calling, NULL);
+	call_forget();
 	atomic_store(&standby_there, false);
 	atomic_fetch_add_explicit(&generation, 1, memory_order_release);
 	requeue_orphans();
@@ -611,7 +600,7 @@ engine_fork_child(void)
 	atomic_store(&generation, 0);
 	atomic_store(&busy, false);
 	atomic_store(&standby_there, false);
-	atomic_store(&calling, NULL);
+	call_forget();
 	atomic_store(&want_bytes, 0);
 	atomic_store(&want_level, SPW_LEVEL_NONE);
 	atomic_store(&hold_until_ns, 0);

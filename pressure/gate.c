@@ -5,11 +5,11 @@
  * gate_charge() -> gate_ring(): flips the state to LOOK and signals the
  * monitor. gate_enter() -> gate_wait(): starts the threads if there are none;
  * below the soft watermark goes on; below the hard one waits until the
- * monitor publishes credit, the engine says that nothing is left, or the
- * bound is over.
+ * monitor publishes credit, the engine says that nothing is left, the bound
+ * is over, or a callback stands still (call.c).
  *
  * Invariant: nobody waits here with a lock of the heap held (hooks only
- * charge). Locks of the program may be held, hence the bound.
+ * charge). Locks of the program may be held, hence bound and call.c.
  *
  * Memory order: credit and state are hints, relaxed. `sequence` is the futex:
  * a waiter reads it before it looks at credit, and gate_publish() stores
@@ -31,6 +31,7 @@
 #include "base/futex.h"
 #include "base/rcu.h"
 #include "base/settings.h"
+#include "pressure/call.h"
 #include "pressure/core.h"
 #include "pressure/monitor.h"
 
@@ -75,12 +76,14 @@ enough(void)
 	       0;
 }
 
-/* Sleeps until there is credit, or hope or time is over. */
+/* Sleeps until there is credit, or hope or time is over, or a callback waits
+ * for what this thread may hold. */
 static void
 wait_for_credit(size_t bytes, uint64_t bound_ns)
 {
+	struct call_look look = { 0 };
 	uint64_t start = clock_now_ns();
-	uint64_t now = start;
+	uint64_t now = start, nap;
 
 	atomic_fetch_add(&waiting, bytes);
 	atomic_fetch_add(&waiters, 1);
@@ -89,9 +92,12 @@ wait_for_credit(size_t bytes, uint64_t bound_ns)
 		uint32_t seen = atomic_load_explicit(&sequence,
 						     memory_order_acquire);
 		if (enough() || gate_is_hopeless() ||
+		    call_is_blocked(&look, now) ||
 		    atomic_load_explicit(&fork_waits, memory_order_relaxed))
 			break;
-		futex_wait(&sequence, seen, bound_ns - (now - start));
+		nap = bound_ns - (now - start);
+		futex_wait(&sequence, seen,
+			   nap < CALL_LOOK_NS ? nap : CALL_LOOK_NS);
 		now = clock_now_ns();
 	}
 	now = clock_now_ns();

@@ -65,13 +65,13 @@ watermarks(const struct level *level, uint64_t limit,
 	   struct level_output *output)
 {
 	const struct settings *s = settings();
-	unsigned soft_part = s->soft_hundredths ? s->soft_hundredths : 700;
+	unsigned soft_part = s->soft_hundredths ? s->soft_hundredths : 600;
 	unsigned hard_part = s->hard_hundredths ? s->hard_hundredths : 200;
-	uint64_t soft = s->soft_bytes ? s->soft_bytes : 28 * MIB;
+	uint64_t soft = s->soft_bytes ? s->soft_bytes : 24 * MIB;
 	uint64_t hard = s->hard_bytes ? s->hard_bytes : 8 * MIB;
 	uint64_t r = level->growth_bytes_per_s;
 
-	/* Of a large machine, 7 % would be gigabytes that nobody misses. */
+	/* Of a large machine, 6 % would be gigabytes that nobody misses. */
 	soft = max3(soft, smaller(share(limit, soft_part), 1024 * MIB), r / 4);
 	hard = max3(hard, smaller(share(limit, hard_part), 256 * MIB), r / 50);
 	output->soft_bytes = smaller(soft, share(limit, 2500));

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "pressure/call.h"
 #include "pressure/core.h"
 #include "pressure/limits.h"
 #include "pressure/monitor.h"
@@ -177,13 +178,15 @@ call_shrink(struct pass *pass, struct spw_shrinker *s, uint64_t bytes,
 {
 	struct spw_shrink request = request_of(pass, bytes);
 	uint64_t start = clock_now_ns();
+	uint32_t call;
 	size_t claimed;
 
 	if (!shrinkers_enter(s))
 		return 0;
-	engine_call_begin(s);
+	engine_call_prepare(s);
+	call = call_begin(s, !s->exact);
 	claimed = s->shrink(&request, s->context);
-	engine_call_end();
+	call_end(call);
 	shrinkers_leave(s);
 	*ns = clock_now_ns() - start;
 	core_count(&s->calls, 1);
@@ -380,15 +383,17 @@ count_all(struct pass *pass, struct asked *list, unsigned count)
 
 	for (unsigned i = 0; i < count; i++) {
 		struct spw_shrinker *s = list[i].shrinker;
+		uint32_t call;
 
 		list[i].count = UINT64_MAX;
 		if (!s->count && !atomic_load(&s->futile))
 			programs += UNKNOWN_BYTES;
 		if (!s->count || !may_ask(pass, s) || !shrinkers_enter(s))
 			continue;
-		engine_call_begin(s);
+		engine_call_prepare(s);
+		call = call_begin(s, !s->exact);
 		list[i].count = s->count(&request, s->context);
-		engine_call_end();
+		call_end(call);
 		shrinkers_leave(s);
 		sum += list[i].count;
 		if (!s->exact)

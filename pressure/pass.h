@@ -51,7 +51,6 @@ bool engine_overtaken(uint32_t generation);
 void engine_answered(void);
 void engine_progress(struct pass *pass);
 struct spw_shrinker;
-void engine_call_begin(struct spw_shrinker *shrinker);
-void engine_call_end(void);
+void engine_call_prepare(const struct spw_shrinker *shrinker);
 
 #endif

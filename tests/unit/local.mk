@@ -47,7 +47,7 @@ unit_tests += %D%/level
 
 # The gate alone: the test answers for core and monitor.
 unit_tests += %D%/gate
-%C%_gate_SOURCES = %D%/gate.c base/rcu.c pressure/gate.c
+%C%_gate_SOURCES = %D%/gate.c base/rcu.c pressure/call.c pressure/gate.c
 %C%_gate_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 %C%_gate_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
 unit_tests += %D%/shrinkers
