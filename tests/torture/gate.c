@@ -57,6 +57,17 @@ struct owner {
 static struct owner owners[OWNERS];
 static _Atomic uint64_t longest_ns, grown_bytes, refused, under_lock;
 
+/*
+ * A jump of the limit and a fork let everybody go who waits at the gate. So
+ * in the last third the limit stays below what is used, nobody forks, and
+ * who grows holds a lock: only the bound ends a wait.
+ */
+static bool
+is_steady(void)
+{
+	return torture_left_percent() < 33;
+}
+
 /* Whether nobody has written into it. */
 static bool
 is_whole(const struct block *b)
@@ -137,7 +148,7 @@ grower(struct torture_thread *self)
 		struct owner *o = &owners[dice_below(dice, OWNERS)];
 		struct block *b = &o->blocks[dice_below(dice, BLOCKS)];
 
-		if (dice_below(dice, 2)) {
+		if (is_steady() || dice_below(dice, 2)) {
 			pthread_mutex_lock(&o->lock);
 			if (b->memory)
 				drop(b);
@@ -204,8 +215,9 @@ flipper(struct torture_thread *self)
 					      "gate:0", "gate:1ms",
 					      "gate:10ms" };
 	struct dice *dice = &self->dice;
+	char low[64];
 
-	while (!torture_over()) {
+	while (!is_steady()) {
 		char text[64];
 		uint64_t base = resident_bytes() * 3 / 4;
 
@@ -218,17 +230,18 @@ flipper(struct torture_thread *self)
 			      "%s is refused", text);
 		if (dice_below(dice, 8) == 0)
 			spw_configure(others[dice_below(dice, 5)]);
-		/* Where it stays, waiting ends by the bound alone. */
-		torture_pause(dice_below(dice, 6) ? dice_below(dice, 10000) :
-						    300000);
+		torture_pause(dice_below(dice, 10000));
 	}
+	snprintf(low, sizeof low, "limit:%llu,oom:kernel,gate:10ms",
+		 (unsigned long long)resident_bytes() / 2);
+	torture_check(spw_configure(low) == 0, "%s is refused", low);
 }
 
 /* A fork waits for nobody who waits at the gate. */
 static void
 forker(struct torture_thread *self)
 {
-	while (!torture_over()) {
+	while (!is_steady()) {
 		uint64_t start = clock_now_ns();
 		pid_t pid = fork();
 		int status;
@@ -243,10 +256,7 @@ forker(struct torture_thread *self)
 						   CLOCK_MS));
 		torture_check(waitpid(pid, &status, 0) == pid && status == 0,
 			      "a child ended with status %#x", status);
-		/* It lets everybody go, so there are times without. */
-		torture_pause(dice_below(&self->dice, 6) ?
-				      dice_below(&self->dice, 20000) :
-				      500000);
+		torture_pause(dice_below(&self->dice, 20000));
 	}
 }
 

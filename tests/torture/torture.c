@@ -120,6 +120,16 @@ torture_over(void)
 	return clock_now_ns() >= end_ns;
 }
 
+unsigned
+torture_left_percent(void)
+{
+	uint64_t now = clock_now_ns();
+
+	return now >= end_ns || !seconds ?
+		       0 :
+		       (unsigned)((end_ns - now) / (seconds * CLOCK_S / 100));
+}
+
 struct dice
 torture_dice(uint64_t which)
 {

@@ -30,8 +30,9 @@ void torture_begin(char **argv, bool preloaded);
 uint64_t torture_seed(void);
 uint64_t torture_seconds(void);
 
-/* Whether the time is over. */
+/* Whether the time is over; what is left of it, from 100 to 0 percent. */
 bool torture_over(void);
+unsigned torture_left_percent(void);
 
 /* xorshift64*: the dice of one thread. */
 struct dice {
