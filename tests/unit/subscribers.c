@@ -88,8 +88,9 @@ limit_above(uint64_t bytes)
 {
 	char text[64];
 
+	bytes += stock_resident();
 	snprintf(text, sizeof text, "limit:%llu,soft:8M,hard:4M",
-		 (unsigned long long)(stock_resident() + bytes));
+		 (unsigned long long)bytes);
 	if (spw_configure(text) != 0)
 		tap_bail_out("%s is refused", text);
 }
