@@ -59,11 +59,38 @@ thread_ends(void *value)
 	busy = false;
 }
 
+/*
+ * In the child of a fork, after jemalloc's own handler, which forgets all
+ * caches but the one of the thread that forked: their links lead into memory
+ * of threads that are no more, so emptying or destroying an explicit one
+ * would follow them. They are left alone; what they held is lost to the
+ * child until its arena is reset.
+ */
+static void
+forget_caches(void)
+{
+	struct arena_thread *here = threads_here, *next;
+
+	for (struct arena_thread *t = list; t; t = next) {
+		next = t->next;
+		if (t != here)
+			free(t);
+	}
+	list = here;
+	if (!here)
+		return;
+	for (unsigned i = 0; i < BODIES_MAX; i++)
+		here->flags[i] = 0;
+	here->next = NULL;
+	here->back = &list;
+}
+
 static void
 make_key(void)
 {
 	pthread_key_create(&key, thread_ends);
 	lock_fork_add(&lock);
+	pthread_atfork(NULL, NULL, forget_caches);
 }
 
 static struct arena_thread *
