@@ -348,7 +348,7 @@ main(int argc, char **argv)
 	torture_start(2, forker, NULL);
 	torture_start(1, spawner, NULL);
 	torture_start(2, churner, NULL);
-	torture_start(2, reader, NULL);
+	torture_start(4, reader, NULL);
 	torture_start(1, registrar, NULL);
 	torture_start(2, presser, NULL);
 	torture_join();
