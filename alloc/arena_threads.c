@@ -48,9 +48,10 @@ thread_ends(void *value)
 	if (here->next)
 		here->next->back = here->back;
 	for (unsigned i = 0; i < BODIES_MAX; i++) {
-		unsigned cache = cache_of_flags(here->flags[i]);
+		int flags = atomic_load(&here->flags[i]);
+		unsigned cache = cache_of_flags(flags);
 
-		if (here->flags[i] && here->flags[i] != HEAP_TCACHE_NONE)
+		if (flags && flags != HEAP_TCACHE_NONE)
 			api->mallctl("tcache.destroy", NULL, NULL, &cache,
 				     sizeof cache);
 	}
@@ -80,7 +81,7 @@ forget_caches(void)
 	if (!here)
 		return;
 	for (unsigned i = 0; i < BODIES_MAX; i++)
-		here->flags[i] = 0;
+		atomic_store(&here->flags[i], 0);
 	here->next = NULL;
 	here->back = &list;
 }
@@ -134,7 +135,9 @@ threads_make_cache(struct arena_body *body)
 		if (heap_api()->mallctl("tcache.create", &cache, &bytes, NULL,
 					0) == 0)
 			flags = HEAP_TCACHE(cache);
-		here->flags[body->slot] = flags;
+		/* Others look only when nobody may use this body: threads_flush(). */
+		atomic_store_explicit(&here->flags[body->slot], flags,
+				      memory_order_release);
 	}
 	busy = false;
 	return flags;
@@ -147,7 +150,8 @@ threads_flush(struct arena_body *body)
 
 	base_lock(&lock);
 	for (struct arena_thread *t = list; t; t = t->next) {
-		int flags = t->flags[body->slot];
+		int flags = atomic_load_explicit(&t->flags[body->slot],
+						 memory_order_acquire);
 		unsigned cache = cache_of_flags(flags);
 
 		if (flags && flags != HEAP_TCACHE_NONE)

@@ -15,7 +15,7 @@
 #include "alloc/arena_body.h"
 
 struct arena_thread {
-	int flags[BODIES_MAX];             /* 0: not made yet */
+	_Atomic int flags[BODIES_MAX];     /* 0: not made yet */
 	struct arena_thread *next, **back; /* Guarded by the list's lock. */
 };
 
@@ -29,11 +29,12 @@ static inline int
 threads_cache_flags(struct arena_body *body)
 {
 	struct arena_thread *here = threads_here;
+	int flags = base_likely(here != NULL) ?
+			    atomic_load_explicit(&here->flags[body->slot],
+						 memory_order_relaxed) :
+			    0;
 
-	if (base_likely(here != NULL) &&
-	    base_likely(here->flags[body->slot] != 0))
-		return here->flags[body->slot];
-	return threads_make_cache(body);
+	return base_likely(flags != 0) ? flags : threads_make_cache(body);
 }
 
 /* Empties every thread's cache of it. Nobody may use the arena meanwhile. */
