@@ -14,6 +14,10 @@
 #include "base/lock.h"
 #include "pressure/core.h"
 
+/* Linux 5.18: also where the program has locked its memory. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 /* One madvise(2) at most; between two a waiting thread may run. */
 #define SLICE_BYTES (4ul << 20)
 
@@ -79,7 +83,8 @@ pages_return(void *address, size_t bytes)
 	while (left) {
 		size_t slice = left < SLICE_BYTES ? left : SLICE_BYTES;
 
-		if (madvise(at, slice, MADV_DONTNEED) != 0)
+		if (madvise(at, slice, MADV_DONTNEED) != 0 &&
+		    madvise(at, slice, MADV_DONTNEED_LOCKED) != 0)
 			return false;
 		at += slice;
 		left -= slice;

@@ -53,7 +53,8 @@ prctl(int option, ...)
 	c = va_arg(more, unsigned long);
 	d = va_arg(more, unsigned long);
 	va_end(more);
-	if (option == PR_SET_SECCOMP)
+	/* Without a program it is a question whether filters are known. */
+	if (option == PR_SET_SECCOMP && (a != SECCOMP_MODE_FILTER || b))
 		core_sandboxed();
 	return (int)kernel(SYS_prctl, option, (long)a, (long)b, (long)c,
 			   (long)d, 0);
@@ -73,8 +74,8 @@ syscall(long number, ...)
 	e = va_arg(more, long);
 	f = va_arg(more, long);
 	va_end(more);
-	if (number == SYS_seccomp &&
-	    (a == SECCOMP_SET_MODE_FILTER || a == SECCOMP_SET_MODE_STRICT))
+	if (number == SYS_seccomp && ((a == SECCOMP_SET_MODE_FILTER && c) ||
+				      a == SECCOMP_SET_MODE_STRICT))
 		core_sandboxed();
 	return kernel(number, a, b, c, d, e, f);
 }

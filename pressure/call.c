@@ -28,19 +28,23 @@
 #define STANDING_SHARE 16
 
 static _Atomic uint32_t number, last_number, blocked;
-static _Atomic(struct spw_shrinker *) calling;
+static _Atomic(const char *) kind, name;
+static _Atomic(_Atomic bool *) quarantined;
 static _Atomic uint64_t since;
 static _Atomic int thread;
 
 uint32_t
-call_begin(struct spw_shrinker *shrinker, bool wants_locks)
+call_begin(const char *new_kind, const char *new_name,
+	   _Atomic bool *new_quarantined)
 {
 	uint32_t mine = atomic_fetch_add(&last_number, 1) + 1;
 
 	mine |= !mine; /* 0 is none */
-	atomic_store(&calling, shrinker);
+	atomic_store(&kind, new_kind);
+	atomic_store(&name, new_name);
+	atomic_store(&quarantined, new_quarantined);
 	atomic_store(&since, clock_now_ns());
-	atomic_store(&thread, wants_locks ? (int)syscall(SYS_gettid) : 0);
+	atomic_store(&thread, (int)syscall(SYS_gettid));
 	atomic_store_explicit(&number, mine, memory_order_release);
 	return mine;
 }
@@ -48,20 +52,22 @@ call_begin(struct spw_shrinker *shrinker, bool wants_locks)
 void
 call_end(uint32_t mine)
 {
-	atomic_compare_exchange_strong(&number, &mine, 0);
+	if (mine)
+		atomic_compare_exchange_strong(&number, &mine, 0);
 }
 
-struct spw_shrinker *
-call_running(uint64_t *since_ns)
+bool
+call_running(struct call *call)
 {
-	struct spw_shrinker *shrinker;
 	uint32_t seen = atomic_load_explicit(&number, memory_order_acquire);
 
 	if (!seen)
-		return NULL;
-	shrinker = atomic_load(&calling);
-	*since_ns = atomic_load(&since);
-	return atomic_load(&number) == seen ? shrinker : NULL;
+		return false;
+	*call = (struct call){ .kind = atomic_load(&kind),
+			       .name = atomic_load(&name),
+			       .quarantined = atomic_load(&quarantined),
+			       .since_ns = atomic_load(&since) };
+	return atomic_load(&number) == seen;
 }
 
 void
@@ -89,7 +95,7 @@ call_is_blocked(struct call_look *look, uint64_t now_ns)
 	uint32_t seen = atomic_load_explicit(&number, memory_order_acquire);
 	struct call_look before = *look;
 
-	if (!seen || !atomic_load(&thread))
+	if (!seen)
 		return false;
 	if (before.number == seen && now_ns - before.at_ns < CALL_LOOK_NS)
 		return atomic_load(&blocked) == seen;

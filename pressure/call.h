@@ -11,20 +11,23 @@
 #ifndef PRESSURE_CALL_H
 #define PRESSURE_CALL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-struct spw_shrinker;
+struct call {
+	const char *kind, *name; /* static, and as long as the call */
+	_Atomic bool *quarantined;
+	uint64_t since_ns;
+};
 
-/*
- * From the thread that makes the call: a number for call_end(). May it want
- * locks that the program's threads hold?
- */
-uint32_t call_begin(struct spw_shrinker *shrinker, bool wants_locks);
+/* From the thread that makes the call: a number for call_end(). */
+uint32_t call_begin(const char *kind, const char *name,
+		    _Atomic bool *quarantined);
 void call_end(uint32_t number);
 
-/* NULL: none. since_ns: when it began. */
-struct spw_shrinker *call_running(uint64_t *since_ns);
+/* Fills *call; false: none is running. */
+bool call_running(struct call *call);
 
 /* It hangs: it is nobody's any more (also in the child of a fork). */
 void call_forget(void);
@@ -36,8 +39,8 @@ struct call_look {
 };
 
 /*
- * Whether a call is running that wants locks and does not get on: it had no
- * processor since this thread last looked. One system call or none.
+ * Whether a call is running that does not get on: it had no processor since
+ * this thread last looked. One system call or none.
  */
 bool call_is_blocked(struct call_look *look, uint64_t now_ns);
 

@@ -34,6 +34,7 @@
 #include "pressure/json.h"
 #include "pressure/listener.h"
 #include "pressure/monitor.h"
+#include "pressure/requests.h"
 #include "pressure/shrinkers.h"
 
 #define PROGRESS_NS (100 * CLOCK_MS)
@@ -186,7 +187,7 @@ drop(struct client *c)
 	c->fd = -1;
 	c->result_due = false;
 	if (c->ticket >= 0)
-		engine_cancel(c->ticket);
+		requests_cancel(c->ticket);
 }
 
 /* 0, -EAGAIN (the peer does not read), or the connection is dropped. */
@@ -333,8 +334,8 @@ begin_reclaim(struct client *c, const struct spw_reclaim_options *options)
 		send_error(c, "a reclaim is under way on this connection");
 		return;
 	}
-	ticket = engine_submit(options);
-	if (ticket == -EAGAIN) {
+	ticket = requests_submit(options);
+	if (ticket == -EBUSY) {
 		send_error(c, "too many reclaims are under way");
 		return;
 	}
@@ -400,7 +401,8 @@ control_tick(void)
 		struct client *c = &clients[i];
 
 		if (c->ticket >= 0) {
-			c->result = engine_poll(c->ticket, &c->reclaimed_bytes);
+			c->result = requests_poll(c->ticket,
+						  &c->reclaimed_bytes);
 			if (c->result != 0) {
 				c->ticket = -1;
 				c->result_due = true;
@@ -434,7 +436,7 @@ handle_request(struct client *c)
 	if (n == 0) {
 		c->input_ended = true;
 		if (c->ticket >= 0)
-			engine_cancel(c->ticket);
+			requests_cancel(c->ticket);
 		else if (!c->result_due)
 			drop(c);
 		return;

@@ -37,13 +37,17 @@
 #include "pressure/engine.h"
 #include "pressure/gate.h"
 #include "pressure/monitor.h"
+#include "pressure/requests.h"
 #include "pressure/shrinkers.h"
 #include "pressure/subscribers.h"
 
 /* Enough for a shrinker's callback of the program. */
 #define STACK_BYTES (256ul << 10)
 #define SLICE_NS (100 * CLOCK_US)
-#define SANDBOX_WAIT_NS (100 * CLOCK_MS)
+/* No more than this can be mapped, whoever says so. */
+#define GROW_MAX (1ull << 47)
+#define FIRST_VIEW_NS (100 * CLOCK_MS)
+#define SANDBOX_WAIT_NS (1 * CLOCK_S)
 
 enum core_state { STOPPED, STARTING, RUNNING, NEVER };
 
@@ -54,12 +58,14 @@ static _Atomic int state = STOPPED;
 static _Atomic bool loaded, sandboxed, handlers_there;
 static _Atomic(const struct core_heap *) heap;
 static void (*on_start)(void);
-static pid_t started_in; /* Guarded by start_lock. */
+static pid_t started_in;   /* Guarded by start_lock. */
+static bool monitor_there; /* so is this: the reclaimer could not be had */
 
 /* Our threads, for core_sandboxed(): monitor, reclaimer, standbys, helpers.
  * One that has ended is replaced by a later one. */
 #define THREADS_MAX 16
 static _Atomic int threads[THREADS_MAX];
+static _Atomic int threads_to_come; /* made, but not in `threads` yet */
 
 void
 core_on_start(void (*start)(void))
@@ -122,25 +128,43 @@ fork_child(void)
 	gate_reset();
 	memset(&core_counters, 0, sizeof core_counters);
 	memset(threads, 0, sizeof threads);
+	atomic_store(&threads_to_come, 0);
+	monitor_there = false;
+}
+
+/* Without one that is asked for where thread-local storage needs more. */
+static int
+create(void *(*body)(void *), void *argument, size_t stack_bytes)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	if (pthread_attr_init(&attributes) != 0)
+		return ENOMEM;
+	if (stack_bytes)
+		pthread_attr_setstacksize(&attributes, stack_bytes);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	error = pthread_create(&thread, &attributes, body, argument);
+	pthread_attr_destroy(&attributes);
+	return error;
 }
 
 int
 core_spawn(void *(*body)(void *), void *argument)
 {
 	sigset_t all, before;
-	pthread_attr_t attributes;
-	pthread_t thread;
 	int error;
 
-	if (pthread_attr_init(&attributes) != 0)
-		return -ENOMEM;
-	pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attributes, body, argument);
+	atomic_fetch_add(&threads_to_come, 1);
+	error = create(body, argument, STACK_BYTES);
+	if (error == EINVAL)
+		error = create(body, argument, 0);
+	if (error)
+		atomic_fetch_sub(&threads_to_come, 1);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
 	return -error;
 }
 
@@ -170,6 +194,8 @@ await_threads(uint64_t timeout_ns)
 {
 	uint64_t until = clock_now_ns() + timeout_ns;
 
+	while (atomic_load(&threads_to_come) && clock_now_ns() < until)
+		usleep(200);
 	for (int i = 0; i < THREADS_MAX; i++)
 		while (is_alive(atomic_load(&threads[i])) &&
 		       clock_now_ns() < until)
@@ -194,6 +220,7 @@ core_thread_starts(const char *name)
 
 	rcu_thread_is_ours = true;
 	remember_thread();
+	atomic_fetch_sub(&threads_to_come, 1);
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	attributes.nice = getpriority(PRIO_PROCESS, 0);
 	syscall(SYS_sched_setattr, 0, &attributes, 0);
@@ -223,9 +250,12 @@ start_locked(void)
 		atomic_store(&handlers_there, false);
 	settings_started_set(monitor_look);
 	if (settings()->threads == SETTINGS_THREADS_AUTO) {
-		error = core_spawn(monitor_thread, NULL);
-		if (!error)
+		if (!monitor_there)
+			error = core_spawn(monitor_thread, NULL);
+		if (!error) {
+			monitor_there = true;
 			error = core_spawn(engine_thread, NULL);
+		}
 	}
 	if (error) {
 		log_write(SPW_LOG_ERROR, "cannot start a thread: %s",
@@ -286,6 +316,8 @@ core_sandboxed(void)
 		monitor_stop();
 		engine_stop();
 		await_threads(SANDBOX_WAIT_NS);
+		requests_abandon();
+		log_write(SPW_LOG_INFO, "a seccomp filter comes: ended");
 	}
 	atomic_store(&state, NEVER);
 	gate_off();
@@ -319,12 +351,28 @@ spw_stats(struct spw_stats *s)
 	return 0;
 }
 
+/* Whether there may be room once all that can go has gone. */
+static bool
+fits(size_t bytes)
+{
+	struct monitor_view view;
+	uint64_t room;
+
+	if (!monitor_first_view(FIRST_VIEW_NS))
+		return true;
+	monitor_view(&view);
+	room = view.reading.headroom_bytes;
+	return bytes <= room || bytes - room <= engine_reclaimable_bytes();
+}
+
 SPW_EXPORT int
 spw_pressure_grow(size_t bytes)
 {
 	ELSEWHERE(spw_pressure_grow, bytes);
 	if (core_start() == -ENOTSUP)
 		return 0;
-	gate_charge(bytes);
+	if (settings()->oom == SETTINGS_OOM_FAIL && !fits(bytes))
+		return -ENOMEM;
+	gate_charge(bytes < GROW_MAX ? bytes : GROW_MAX);
 	return gate_enter(bytes) ? 0 : -ENOMEM;
 }

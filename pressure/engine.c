@@ -2,7 +2,7 @@
 /*
  * The reclaim engine: requests in, passes on the reclaimer thread.
  *
- *	engine_want (monitor), engine_submit (socket, spw_reclaim)
+ *	engine_want (monitor), requests.c
  *	  -> engine_thread: pass_run (pass.c) until the deficit is gone
  *	  -> gate_hopeless, hold-off
  *
@@ -18,9 +18,7 @@
  * trims at 100 % CPU); 10 ms at most when critical and something could go.
  *
  * `work` is the futex the reclaimer sleeps on; whoever changes what it should
- * do bumps it afterwards (release). Requests are slots whose state moves FREE
- * -> TAKEN -> QUEUED -> RUNNING -> DONE -> FREE by compare and swap; a slot's
- * members belong to who moved it.
+ * do bumps it afterwards (release).
  */
 #include "pressure/engine.h"
 
@@ -40,6 +38,7 @@
 #include "pressure/gate.h"
 #include "pressure/monitor.h"
 #include "pressure/pass.h"
+#include "pressure/requests.h"
 #include "pressure/shrinkers.h"
 #include "pressure/subscribers.h"
 
@@ -50,21 +49,6 @@
 #define HANG_DEADLINES 4
 #define HOPELESS_BYTES (64 << 10)
 #define FREED_BYTES (1 << 20)
-#define SLICE_MIN_BYTES (512 << 10)
-
-enum request_state { FREE, TAKEN, QUEUED, RUNNING, DONE };
-
-struct request {
-	_Atomic uint32_t state; /* a futex */
-	_Atomic bool cancelled;
-	_Atomic int result;
-	_Atomic uint64_t reclaimed_bytes;
-	uint64_t started_ns;
-	struct spw_reclaim_options options;
-};
-
-static struct request requests[ENGINE_REQUESTS_MAX];
-static _Atomic uint64_t last_reclaimed_bytes;
 
 static _Atomic uint32_t work;
 static _Atomic uint32_t generation;
@@ -230,7 +214,7 @@ run_deficit(uint32_t mine)
 		return;
 	core_count(&core_counters.passes, 1);
 	core_count(&core_counters.reclaimed_bytes, pass.got_bytes);
-	atomic_store(&last_reclaimed_bytes, pass.got_bytes);
+	requests_note_last(pass.got_bytes);
 	note_result(pass.level, pass.target_bytes, pass.got_bytes);
 	log_write(SPW_LOG_INFO,
 		  "pass: level %d, wanted %llu bytes, got %llu in %llu us",
@@ -238,249 +222,6 @@ run_deficit(uint32_t mine)
 		  (unsigned long long)pass.got_bytes,
 		  (unsigned long long)(pass.ns / 1000));
 	gate_wake();
-}
-
-/* ---- requests ---- */
-
-static uint64_t
-request_left(const struct pass *pass)
-{
-	const struct request *r = pass->request;
-	const struct spw_reclaim_options *o = &r->options;
-	uint64_t got = atomic_load(&r->reclaimed_bytes) + pass->got_bytes;
-
-	if (atomic_load(&r->cancelled) ||
-	    (o->timeout_ns && clock_now_ns() - r->started_ns >= o->timeout_ns))
-		return 0;
-	return got < o->target_bytes ? o->target_bytes - got : 0;
-}
-
-/* Keeps to the rate: sleeps while the request is ahead of it. */
-static void
-pace(struct request *r)
-{
-	uint64_t rate = r->options.rate_bytes_per_s;
-	uint64_t due;
-
-	if (!rate)
-		return;
-	due = (uint64_t)((double)atomic_load(&r->reclaimed_bytes) /
-			 (double)rate * 1e9);
-	while (!atomic_load(&r->cancelled) &&
-	       clock_now_ns() - r->started_ns < due &&
-	       !(r->options.timeout_ns &&
-		 clock_now_ns() - r->started_ns >= r->options.timeout_ns)) {
-		uint32_t seen = atomic_load(&work);
-		futex_wait(&work, seen, 20 * CLOCK_MS);
-	}
-}
-
-static void
-finish(struct request *r)
-{
-	uint64_t got = atomic_load(&r->reclaimed_bytes);
-	int result = 1;
-
-	if (atomic_load(&r->cancelled))
-		result = -ECANCELED;
-	else if (r->options.timeout_ns && got < r->options.target_bytes &&
-		 clock_now_ns() - r->started_ns >= r->options.timeout_ns)
-		result = -ETIMEDOUT;
-	atomic_store(&r->result, result);
-	atomic_store(&last_reclaimed_bytes, got);
-	atomic_store(&r->state, DONE);
-	futex_wake(&r->state, FUTEX_ALL);
-}
-
-/* What a tenth of a second may give, but never too little to be measured:
- * resident memory is known to within a batch of pages for each CPU. */
-static uint64_t
-slice_of(uint64_t rate)
-{
-	return rate / 10 > SLICE_MIN_BYTES ? rate / 10 : SLICE_MIN_BYTES;
-}
-
-static void
-run_request(struct request *r, uint32_t mine)
-{
-	for (;;) {
-		struct pass pass = {
-			.level = SPW_LEVEL_CRITICAL,
-			.asked = true,
-			.older_than_ns = r->options.older_than_ns,
-			.left = request_left,
-			.request = r,
-			.generation = mine,
-		};
-		uint64_t rate = r->options.rate_bytes_per_s;
-
-		pass.target_bytes = request_left(&pass);
-		if (!pass.target_bytes)
-			break;
-		if (rate && pass.target_bytes > slice_of(rate))
-			pass.target_bytes = slice_of(rate);
-		pass.paced = rate != 0;
-		pass_run(&pass);
-		if (engine_overtaken(mine))
-			return;
-		core_count(&core_counters.passes, 1);
-		core_count(&core_counters.reclaimed_bytes, pass.got_bytes);
-		atomic_fetch_add(&r->reclaimed_bytes, pass.got_bytes);
-		if (pass.got_bytes + pass.shown_bytes < 4096)
-			break; /* nothing moves */
-		pace(r);
-	}
-	finish(r);
-}
-
-void
-engine_progress(struct pass *pass)
-{
-	struct request *r = pass->request;
-
-	if (r) { /* what is shown while the pass runs */
-		atomic_fetch_add(&r->reclaimed_bytes, pass->got_bytes);
-		core_count(&core_counters.reclaimed_bytes, pass->got_bytes);
-		pass->shown_bytes += pass->got_bytes;
-		pass->got_bytes = 0;
-	}
-}
-
-static struct request *
-next_request(void)
-{
-	for (unsigned i = 0; i < ENGINE_REQUESTS_MAX; i++) {
-		uint32_t queued = QUEUED;
-
-		if (atomic_compare_exchange_strong(&requests[i].state, &queued,
-						   RUNNING))
-			return &requests[i];
-	}
-	return NULL;
-}
-
-/* A request whose thread hung goes back into the queue. */
-static void
-requeue_orphans(void)
-{
-	for (unsigned i = 0; i < ENGINE_REQUESTS_MAX; i++) {
-		uint32_t running = RUNNING;
-		atomic_compare_exchange_strong(&requests[i].state, &running,
-					       QUEUED);
-	}
-}
-
-int
-engine_submit(const struct spw_reclaim_options *options)
-{
-	int error;
-
-	if (options->size != sizeof *options || !options->target_bytes)
-		return -EINVAL;
-	error = core_start();
-	if (error)
-		return error;
-	for (int i = 0; i < ENGINE_REQUESTS_MAX; i++) {
-		struct request *r = &requests[i];
-		uint32_t is_free = FREE;
-
-		if (!atomic_compare_exchange_strong(&r->state, &is_free, TAKEN))
-			continue;
-		r->options = *options;
-		r->started_ns = clock_now_ns();
-		atomic_store(&r->cancelled, false);
-		atomic_store(&r->reclaimed_bytes, 0);
-		atomic_store(&r->state, QUEUED);
-		bump();
-		return i;
-	}
-	return -EAGAIN;
-}
-
-int
-engine_poll(int ticket, uint64_t *reclaimed_bytes)
-{
-	struct request *r = &requests[ticket];
-	int result;
-
-	*reclaimed_bytes = atomic_load(&r->reclaimed_bytes);
-	if (atomic_load(&r->state) != DONE)
-		return 0;
-	*reclaimed_bytes = atomic_load(&r->reclaimed_bytes);
-	result = atomic_load(&r->result);
-	atomic_store(&r->state, FREE);
-	return result;
-}
-
-void
-engine_cancel(int ticket)
-{
-	atomic_store(&requests[ticket].cancelled, true);
-	bump();
-}
-
-/* Waits for a ticket in the program's thread; -EINTR cancels. */
-static int
-await(int ticket, uint64_t *reclaimed_bytes)
-{
-	struct request *r = &requests[ticket];
-	bool interrupted = false;
-	int result;
-
-	while ((result = engine_poll(ticket, reclaimed_bytes)) == 0) {
-		uint32_t state = atomic_load(&r->state);
-
-		if (state == DONE)
-			continue;
-		if (futex_wait(&r->state, state, FUTEX_FOREVER) == -EINTR &&
-		    !interrupted) {
-			interrupted = true;
-			engine_cancel(ticket);
-		}
-	}
-	if (result == -ECANCELED)
-		return -EINTR;
-	return result > 0 ? 0 : result;
-}
-
-SPW_EXPORT int
-spw_reclaim(uint64_t *reclaimed_bytes,
-	    const struct spw_reclaim_options *options)
-{
-	const struct spw_reclaim_options all = { .size = sizeof all,
-						 .target_bytes = UINT64_MAX };
-	uint64_t ignored;
-	int ticket;
-
-	ELSEWHERE(spw_reclaim, reclaimed_bytes, options);
-	if (!reclaimed_bytes)
-		reclaimed_bytes = &ignored;
-	*reclaimed_bytes = 0;
-	if (!options)
-		options = &all;
-	if (options->size != sizeof *options)
-		return -EINVAL;
-	if (engine_is_ours() || rcu_is_reading())
-		return -EDEADLK;
-	if (!options->target_bytes)
-		return 0;
-	if (settings()->threads == SETTINGS_THREADS_NEVER && !settings()->off) {
-		*reclaimed_bytes = pass_inline(options, true);
-		atomic_store(&last_reclaimed_bytes, *reclaimed_bytes);
-		return 0;
-	}
-	while ((ticket = engine_submit(options)) == -EAGAIN)
-		usleep(1000);
-	if (ticket < 0)
-		return ticket;
-	return await(ticket, reclaimed_bytes);
-}
-
-SPW_EXPORT uint64_t
-spw_reclaim_last(void)
-{
-	ELSEWHERE(spw_reclaim_last);
-	return atomic_load(&last_reclaimed_bytes);
 }
 
 void
@@ -506,11 +247,10 @@ engine_overtaken(uint32_t mine)
 	return atomic_load_explicit(&generation, memory_order_acquire) != mine;
 }
 
-/* Before a call into the program's code: somebody may have to take over. */
 void
-engine_call_prepare(const struct spw_shrinker *shrinker)
+engine_call_prepare(void)
 {
-	if (!shrinker->exact && !atomic_exchange(&standby_there, true) &&
+	if (!atomic_exchange(&standby_there, true) &&
 	    core_spawn(engine_thread,
 		       (void *)(uintptr_t)(atomic_load(&generation) + 1)) != 0)
 		atomic_store(&standby_there, false);
@@ -520,23 +260,25 @@ void
 engine_watch(void)
 {
 	uint64_t bound = settings()->deadline_ns * HANG_DEADLINES;
-	uint64_t since_ns;
-	struct spw_shrinker *s = call_running(&since_ns);
+	struct call call;
 
-	if (!s || !bound || clock_now_ns() - since_ns < bound ||
+	if (!call_running(&call) || !bound ||
+	    clock_now_ns() - call.since_ns < bound ||
 	    !atomic_load(&standby_there))
 		return;
-	if (!atomic_exchange(&s->quarantined, true)) {
+	if (!atomic_exchange(call.quarantined, true)) {
 		core_count(&core_counters.quarantined, 1);
-		atomic_fetch_add(&s->hung, 1);
 		log_write(SPW_LOG_WARNING,
-			  "shrinker %s did not return in %llu ms: quarantined",
-			  s->name, (unsigned long long)(bound / CLOCK_MS));
+			  "%s %s did not return in %llu ms: quarantined",
+			  call.kind, call.name,
+			  (unsigned long long)(bound / CLOCK_MS));
 	}
 	call_forget();
 	atomic_store(&standby_there, false);
+	/* Nobody is busy: the hung thread, once overtaken, will not say so. */
+	atomic_store(&busy, false);
 	atomic_fetch_add_explicit(&generation, 1, memory_order_release);
-	requeue_orphans();
+	requests_requeue();
 	bump();
 }
 
@@ -550,14 +292,9 @@ sleep_for_work(uint32_t mine)
 
 		if ((int32_t)(atomic_load(&generation) - mine) > 0)
 			return false;
-		if (atomic_load(&generation) == mine) {
-			bool request = false;
-			for (unsigned i = 0; i < ENGINE_REQUESTS_MAX; i++)
-				request |= atomic_load(&requests[i].state) ==
-					   QUEUED;
-			if (request || subscribers_pending() || want_now())
-				return true;
-		}
+		if (atomic_load(&generation) == mine &&
+		    (requests_queued() || subscribers_pending() || want_now()))
+			return true;
 		futex_wait(&work, seen, FUTEX_FOREVER);
 	}
 }
@@ -566,16 +303,15 @@ void *
 engine_thread(void *argument)
 {
 	uint32_t mine = (uint32_t)(uintptr_t)argument;
-	struct request *r;
 
 	core_thread_starts("spw-reclaimer");
 	while (sleep_for_work(mine)) {
 		atomic_store(&busy, true);
 		if (subscribers_pending())
-			subscribers_run();
-		run_deficit(mine);
-		while (!engine_overtaken(mine) && (r = next_request()))
-			run_request(r, mine);
+			subscribers_run(mine);
+		if (!engine_overtaken(mine))
+			run_deficit(mine);
+		requests_run(mine);
 		if (engine_overtaken(mine))
 			break;
 		shrinkers_retire();
@@ -596,7 +332,7 @@ engine_stop(void)
 void
 engine_fork_child(void)
 {
-	memset(requests, 0, sizeof requests);
+	requests_fork_child();
 	atomic_store(&generation, 0);
 	atomic_store(&busy, false);
 	atomic_store(&standby_there, false);

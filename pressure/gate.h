@@ -56,9 +56,15 @@ gate_charge(size_t bytes)
 static inline bool
 gate_enter(size_t bytes)
 {
-	if (base_likely(
-		    atomic_load_explicit(&gate_state, memory_order_relaxed) !=
-		    GATE_LOOK))
+	uint32_t state = atomic_load_explicit(&gate_state,
+					      memory_order_relaxed);
+
+	/* What takes more than there is credit for looks before, not after. */
+	if (base_likely(state == GATE_OFF ||
+			(state == GATE_OPEN &&
+			 (int64_t)bytes <=
+				 atomic_load_explicit(&gate_credit,
+						      memory_order_relaxed))))
 		return true;
 	return gate_wait(bytes);
 }

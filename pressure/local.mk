@@ -11,6 +11,7 @@ core_sources += %D%/gate.c %D%/gate.h
 core_sources += %D%/level.c %D%/level.h
 core_sources += %D%/monitor.c %D%/monitor.h
 core_sources += %D%/pass.c %D%/pass.h
+core_sources += %D%/requests.c %D%/requests.h
 core_sources += %D%/shrinkers.c %D%/shrinkers.h
 core_sources += %D%/subscribers.c %D%/subscribers.h
 core_sources += %D%/limits.c %D%/limits.h %D%/limits_parse.c

@@ -166,7 +166,8 @@ close_thresholds(struct notify *notify)
 void
 notify_close(struct notify *notify)
 {
-	/* An arming thread is at most 0.2 s from its end. */
+	/* An arming thread is at most one registration, 30 ms, from its end. */
+	atomic_store(&notify->closing, true);
 	while (atomic_load(&notify->arming))
 		usleep(1000);
 	close_thresholds(notify);
@@ -272,6 +273,8 @@ arm_thread(void *argument)
 	for (unsigned i = 0; i < NOTIFY_THRESHOLDS_MAX; i++) {
 		int fd, old;
 
+		if (atomic_load(&notify->closing))
+			break;
 		if (!notify->headroom[i] ||
 		    notify->headroom[i] >= notify->armed_limit)
 			continue;

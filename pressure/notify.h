@@ -36,6 +36,7 @@ struct notify {
 	uint64_t armed_limit;
 	char armed_path[LIMITS_PATH_BYTES];
 	_Atomic int arming;
+	_Atomic bool closing;
 	_Atomic bool armed;
 	uint64_t armed_ns;
 	int level_fd[NOTIFY_LEVELS];

@@ -30,6 +30,7 @@
 #include "pressure/core.h"
 #include "pressure/limits.h"
 #include "pressure/monitor.h"
+#include "pressure/requests.h"
 #include "pressure/shrinkers.h"
 
 #define MIB (1ull << 20)
@@ -171,6 +172,16 @@ request_of(const struct pass *pass, uint64_t bytes)
 	};
 }
 
+/* Our own neither hang nor want locks of the program: 0. */
+static uint32_t
+begin_call(struct spw_shrinker *s)
+{
+	if (s->exact)
+		return 0;
+	engine_call_prepare();
+	return call_begin("shrinker", s->name, &s->quarantined);
+}
+
 /* Calls `shrink` once: what it claims; its time goes into *ns. */
 static uint64_t
 call_shrink(struct pass *pass, struct spw_shrinker *s, uint64_t bytes,
@@ -183,8 +194,7 @@ call_shrink(struct pass *pass, struct spw_shrinker *s, uint64_t bytes,
 
 	if (!shrinkers_enter(s))
 		return 0;
-	engine_call_prepare(s);
-	call = call_begin(s, !s->exact);
+	call = begin_call(s);
 	claimed = s->shrink(&request, s->context);
 	call_end(call);
 	shrinkers_leave(s);
@@ -233,7 +243,7 @@ ask_exact(struct pass *pass, struct spw_shrinker *s, uint64_t want)
 		engine_answered();
 		if (!pass->asked)
 			monitor_sense(SENSE_NS / 2);
-		engine_progress(pass);
+		requests_progress(pass);
 		want = left(pass);
 	}
 	return went;
@@ -349,6 +359,7 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 		atomic_store(&s->later_until_ns,
 			     clock_now_ns() + (is_hard(pass) ? LATER_HARD_NS :
 							       LATER_SOFT_NS));
+		atomic_fetch_add(&s->futile, 1); /* until it has come */
 	} else {
 		core_count(&s->claimed_bytes, claimed);
 		pass->claimed_bytes += claimed;
@@ -357,7 +368,7 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 	note_yield(s, went, ns);
 	if (a->count != UINT64_MAX)
 		a->count -= claimed < a->count ? claimed : a->count;
-	engine_progress(pass);
+	requests_progress(pass);
 	return claimed == SPW_SHRINK_LATER ? 0 : went;
 }
 
@@ -372,6 +383,20 @@ may_ask(const struct pass *pass, struct spw_shrinker *s)
 		return false;
 	return pass->asked || now >= atomic_load(&s->hold_until_ns) ||
 	       (is_hard(pass) && !atomic_load(&s->futile));
+}
+
+/* Its count, as far as what it claimed so far came true. */
+static double
+weight(const struct asked *a)
+{
+	double claimed = (double)atomic_load(&a->shrinker->claimed_bytes);
+	double came = (double)atomic_load(&a->shrinker->reclaimed_bytes);
+
+	if (a->count == UINT64_MAX)
+		return 0;
+	return came < claimed ?
+		       (double)a->count * (came + MIB) / (claimed + MIB) :
+		       (double)a->count;
 }
 
 /* Fills in what each could give; returns the sum of what is known. */
@@ -390,14 +415,15 @@ count_all(struct pass *pass, struct asked *list, unsigned count)
 			programs += UNKNOWN_BYTES;
 		if (!s->count || !may_ask(pass, s) || !shrinkers_enter(s))
 			continue;
-		engine_call_prepare(s);
-		call = call_begin(s, !s->exact);
+		call = begin_call(s);
 		list[i].count = s->count(&request, s->context);
 		call_end(call);
 		shrinkers_leave(s);
+		if (engine_overtaken(pass->generation))
+			return 0;
 		sum += list[i].count;
-		if (!s->exact)
-			programs += list[i].count;
+		if (!s->exact && !atomic_load(&s->futile))
+			programs += (uint64_t)weight(&list[i]);
 	}
 	atomic_store(&counted_bytes, programs);
 	return sum;
@@ -427,20 +453,6 @@ sort(struct asked *list, unsigned count)
 			list[j] = list[j - 1];
 		list[j] = moving;
 	}
-}
-
-/* Its count, as far as what it claimed so far came true. */
-static double
-weight(const struct asked *a)
-{
-	double claimed = (double)atomic_load(&a->shrinker->claimed_bytes);
-	double came = (double)atomic_load(&a->shrinker->reclaimed_bytes);
-
-	if (a->count == UINT64_MAX)
-		return 0;
-	return came < claimed ?
-		       (double)a->count * (came + MIB) / (claimed + MIB) :
-		       (double)a->count;
 }
 
 /* This shrinker's part of what is left, by its weight in its tier; all of it

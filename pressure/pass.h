@@ -49,8 +49,7 @@ uint64_t pass_counted_bytes(void);
 /* Called back while it runs (engine.c). */
 bool engine_overtaken(uint32_t generation);
 void engine_answered(void);
-void engine_progress(struct pass *pass);
-struct spw_shrinker;
-void engine_call_prepare(const struct spw_shrinker *shrinker);
+/* Before a call into the program's code: somebody may have to take over. */
+void engine_call_prepare(void);
 
 #endif

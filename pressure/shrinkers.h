@@ -56,7 +56,6 @@ struct spw_shrinker {
 	uint64_t later_resident_bytes;   /* of the process, back then */
 	_Atomic uint64_t hold_until_ns;  /* gave nothing: not before */
 	_Atomic uint32_t futile;         /* in a row */
-	_Atomic uint32_t hung;           /* times it did not return */
 	char name[SETTINGS_NAME_BYTES];
 };
 

@@ -30,9 +30,11 @@
 #include "base/file.h"
 #include "base/futex.h"
 #include "base/lock.h"
+#include "pressure/call.h"
 #include "pressure/core.h"
 #include "pressure/engine.h"
 #include "pressure/monitor.h"
+#include "pressure/pass.h"
 
 enum state { IDLE, RUNNING, DEAD };
 
@@ -45,7 +47,12 @@ struct spw_subscription {
 	uint64_t fd_id;
 	bool above; /* Reclaimer only: level as told. */
 	_Atomic uint32_t state;
+	_Atomic bool quarantined; /* a call did not return */
 };
+
+/* For the watchdog's message. */
+static const char *const level_words[] = { "to none", "to low", "to medium",
+					   "to critical" };
 
 static struct base_lock lock = BASE_LOCK(BASE_RANK_SUBSCRIBERS);
 static struct spw_subscription *list; /* Guarded by lock. */
@@ -220,9 +227,9 @@ static void
 tell(struct spw_subscription *s, const struct spw_pressure *now)
 {
 	bool above = now->level >= s->at_least;
-	uint32_t seen = IDLE;
+	uint32_t seen = IDLE, call;
 
-	if (above == s->above)
+	if (above == s->above || atomic_load(&s->quarantined))
 		return;
 	s->above = above;
 	if (s->fd >= 0) {
@@ -233,7 +240,11 @@ tell(struct spw_subscription *s, const struct spw_pressure *now)
 	if (!atomic_compare_exchange_strong(&s->state, &seen, RUNNING))
 		return;
 	running_here = s;
+	engine_call_prepare();
+	call = call_begin("subscription", level_words[s->at_least],
+			  &s->quarantined);
 	s->notify(now, s->context);
+	call_end(call);
 	running_here = NULL;
 	seen = RUNNING;
 	atomic_compare_exchange_strong(&s->state, &seen, IDLE);
@@ -263,7 +274,7 @@ unlink_dead(void)
 }
 
 void
-subscribers_run(void)
+subscribers_run(uint32_t generation)
 {
 	struct spw_pressure now = { .size = sizeof now };
 	struct spw_subscription *s, *next;
@@ -273,10 +284,14 @@ subscribers_run(void)
 	base_lock(&lock);
 	s = list;
 	base_unlock(&lock);
-	/* Nodes are added in front and freed by this function alone. */
-	for (; s; s = s->next)
+	/* Nodes are added in front and freed by this function alone, on the
+	 * thread that has not been overtaken. */
+	for (; s; s = s->next) {
 		if (atomic_load(&s->state) != DEAD)
 			tell(s, &now);
+		if (engine_overtaken(generation))
+			return;
+	}
 	for (s = unlink_dead(); s; s = next) {
 		next = s->next;
 		atomic_fetch_sub(&count, 1);

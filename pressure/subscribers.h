@@ -13,10 +13,12 @@
 #define PRESSURE_SUBSCRIBERS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 void subscribers_note(void);
 bool subscribers_pending(void);
-void subscribers_run(void);
+/* Returns early where another thread has taken over. */
+void subscribers_run(uint32_t generation);
 void subscribers_fork_child(void);
 
 #endif

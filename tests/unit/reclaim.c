@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/rcu.h"
 #include "pressure/engine.h"
+#include "pressure/requests.h"
 #include "tests/tap.h"
 #include "tests/unit/stock.h"
 
@@ -310,7 +311,7 @@ many(void)
 		bad += results[i] != 0;
 	}
 	tap_is(bad, 0, "%d may ask at once, though there are %d tickets",
-	       THREADS, ENGINE_REQUESTS_MAX);
+	       THREADS, REQUESTS_MAX);
 	tap_ok(stock.bytes <= 16 * MIB - THREADS * (256ull << 10) + STOCK_BLUR,
 	       "and each is given its own");
 	spw_shrinker_unregister(s);
@@ -321,7 +322,7 @@ poll_until_done(int ticket, int *result, uint64_t *got)
 {
 	uint64_t start = clock_now_ns();
 
-	while ((*result = engine_poll(ticket, got)) == 0) {
+	while ((*result = requests_poll(ticket, got)) == 0) {
 		if (clock_now_ns() - start > LATE_NS)
 			return false;
 		usleep(1000);
@@ -333,29 +334,29 @@ static void
 tickets(void)
 {
 	struct spw_reclaim_options o = { .size = sizeof o };
-	int all[ENGINE_REQUESTS_MAX], result = 0, ended = 0;
+	int all[REQUESTS_MAX], result = 0, ended = 0;
 	struct spw_shrinker *s;
 	uint64_t got;
 
-	tap_is(engine_submit(&o), -EINVAL, "no target is no request");
+	tap_is(requests_submit(&o), -EINVAL, "no target is no request");
 	stock_fill(&stock, 64 * MIB);
 	s = lend(slow_shrink);
 	o.target_bytes = UINT64_MAX;
 	stock.asked = 0;
-	for (int i = 0; i < ENGINE_REQUESTS_MAX; i++)
-		all[i] = engine_submit(&o);
-	tap_is(engine_submit(&o), -EAGAIN, "one too many is told so");
+	for (int i = 0; i < REQUESTS_MAX; i++)
+		all[i] = requests_submit(&o);
+	tap_is(requests_submit(&o), -EBUSY, "one too many is told so");
 	tap_ok(stock_soon(was_asked) && engine_busy(), "one is under way");
-	tap_is(engine_poll(all[0], &got), 0, "and polled while it is");
-	for (int i = 0; i < ENGINE_REQUESTS_MAX; i++)
-		engine_cancel(all[i]);
-	for (int i = 0; i < ENGINE_REQUESTS_MAX; i++)
+	tap_is(requests_poll(all[0], &got), 0, "and polled while it is");
+	for (int i = 0; i < REQUESTS_MAX; i++)
+		requests_cancel(all[i]);
+	for (int i = 0; i < REQUESTS_MAX; i++)
 		ended += poll_until_done(all[i], &result, &got) &&
 			 result == -ECANCELED;
-	tap_is(ended, ENGINE_REQUESTS_MAX, "all can be cancelled");
+	tap_is(ended, REQUESTS_MAX, "all can be cancelled");
 	tap_ok(stock.bytes > 0, "before the end");
 	spw_shrinker_unregister(s);
-	all[0] = engine_submit(&o);
+	all[0] = requests_submit(&o);
 	tap_ok(poll_until_done(all[0], &result, &got) && result == 1,
 	       "later ones end by themselves");
 }
