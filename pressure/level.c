@@ -26,7 +26,11 @@
 
 #define POLL_MIN_NS (1 * CLOCK_MS)
 #define POLL_GROWING_MAX_NS (100 * CLOCK_MS)
-#define POLL_IDLE_MAX_NS (60 * CLOCK_S)
+/* A program that grows looks again at least so often: it may have been moved
+ * to another group. */
+#define CREDIT_MAX (64ll << 20)
+/* Where nothing would tell that the process was moved to another group. */
+#define POLL_IDLE_MAX_NS (10 * CLOCK_S)
 /* With nothing to give, looking is for seeing that there is again. */
 #define POLL_NOTHING_NS (100 * CLOCK_MS)
 #define NOTHING_BYTES (1 * MIB)
@@ -303,6 +307,8 @@ level_update(struct level *level, const struct level_input *input,
 	/* Look again before half of what is left is gone. */
 	if (output->credit_bytes > 0)
 		output->credit_bytes -= output->credit_bytes / 2;
+	if (output->credit_bytes > CREDIT_MAX)
+		output->credit_bytes = CREDIT_MAX;
 	output->slack_bytes = signed_bytes(output->soft_bytes) -
 			      signed_bytes(output->hard_bytes);
 	output->poll_ns = poll_interval(level, input, output);

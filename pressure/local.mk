@@ -20,3 +20,4 @@ core_sources += %D%/psi.c %D%/psi.h
 core_sources += %D%/sources.c %D%/sources.h
 core_sources += %D%/notify.c %D%/notify.h
 core_sources += %D%/systemd.c %D%/systemd.h
+core_sources += %D%/watch.c %D%/watch.h

@@ -42,7 +42,8 @@
 #include "pressure/subscribers.h"
 
 #define BELL_SIGNAL SIGURG
-#define REFRESH_NS (10 * CLOCK_S)
+/* Limits are read again: 50 us. */
+#define REFRESH_NS (200 * CLOCK_MS)
 /* Committed so recently that the program may not have touched it yet. */
 #define RECENT_NS (20 * CLOCK_MS)
 #define NOTHING_BYTES (1 << 20)
@@ -191,7 +192,7 @@ sense(const struct sources_news *news)
 	memset(&fresh, 0, sizeof fresh);
 	memset(&in, 0, sizeof in);
 	in.now_ns = sensed_ns = clock_now_ns();
-	if (in.now_ns - refreshed_ns >= REFRESH_NS) {
+	if (in.now_ns - refreshed_ns >= REFRESH_NS || news->limits_changed) {
 		refreshed_ns = in.now_ns;
 		limits_refresh(&limits);
 		if (sources)

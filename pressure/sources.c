@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * All that can wake the monitor, behind one face: notify.c (cgroup v1 and v2),
- * psi.c, systemd.c.
+ * watch.c (changed limits), psi.c, systemd.c.
  *
  * Called by monitor.c; and sources_describe() also by the control socket and
  * `spillway pressure`. One static instance; descriptors are in the table of
@@ -21,9 +21,11 @@
 #include "pressure/notify.h"
 #include "pressure/psi.h"
 #include "pressure/systemd.h"
+#include "pressure/watch.h"
 
 struct sources {
 	struct notify notify;
+	struct watch watch;
 	struct psi psi;
 	struct systemd systemd;
 	bool has_notify, has_psi;
@@ -77,6 +79,7 @@ sources_open(const struct limits *limits)
 	s->has_notify = wanted(SETTINGS_NOTIFY);
 	if (s->has_notify)
 		notify_open(&s->notify, limits);
+	watch_open(&s->watch, limits);
 	open_psi(s, limits);
 	if (wanted(SETTINGS_SYSTEMD))
 		systemd_open_environment(&s->systemd);
@@ -99,6 +102,8 @@ sources_follow(struct sources *s, const struct limits *limits)
 		notify_close(&s->notify);
 		notify_open(&s->notify, limits);
 	}
+	watch_close(&s->watch);
+	watch_open(&s->watch, limits);
 	if (s->has_psi)
 		psi_close(&s->psi);
 	s->has_psi = false;
@@ -112,6 +117,7 @@ sources_close(struct sources *s)
 		return;
 	if (s->has_notify)
 		notify_close(&s->notify);
+	watch_close(&s->watch);
 	if (s->has_psi)
 		psi_close(&s->psi);
 	systemd_close(&s->systemd);
@@ -129,6 +135,9 @@ sources_fill(struct sources *s, struct pollfd *polls, unsigned polls_max)
 	if (s->systemd.fd >= 0 && n < polls_max)
 		polls[n++] = (struct pollfd){ .fd = s->systemd.fd,
 					      .events = s->systemd.events };
+	if (s->watch.fd >= 0 && n < polls_max)
+		polls[n++] = (struct pollfd){ .fd = s->watch.fd,
+					      .events = POLLIN };
 	if (s->has_notify)
 		n += notify_fill(&s->notify, polls + n, polls_max - n);
 	return n;
@@ -164,6 +173,11 @@ sources_handle(struct sources *s, const struct pollfd *polls, unsigned count,
 		if (polls[at].revents)
 			news->asked |= systemd_read(&s->systemd,
 						    polls[at].revents);
+		at++;
+	}
+	if (at < count && s->watch.fd >= 0 && polls[at].fd == s->watch.fd) {
+		if (polls[at].revents)
+			news->limits_changed |= watch_read(&s->watch);
 		at++;
 	}
 	if (s->has_notify)
@@ -265,11 +279,13 @@ unsigned
 sources_describe(struct sources_line *lines, unsigned lines_max)
 {
 	const struct sources *s = &instance;
-	struct sources_line all[5];
-	unsigned n = lines_max < 5 ? lines_max : 5;
+	struct sources_line all[6];
+	unsigned n = lines_max < 6 ? lines_max : 6;
 
 	describe_notify(s, all);
 	describe_psi(s, &all[3]);
+	line(&all[5], "changed limits", s->watch.fd >= 0,
+	     s->watch.fd >= 0 ? "inotify" : s->watch.why);
 	line(&all[4], "systemd", s->systemd.kind != SYSTEMD_NONE,
 	     s->systemd.why);
 	memcpy(lines, all, n * sizeof *lines);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Everything that can wake the monitor with news about pressure: v1
- * thresholds and pressure_level, v2 memory.events, PSI triggers, systemd's
- * MEMORY_PRESSURE_WATCH.
+ * thresholds and pressure_level, v2 memory.events, limits that are changed, PSI
+ * triggers, systemd's MEMORY_PRESSURE_WATCH.
  *
  * Usage (monitor thread alone, in its own descriptor table): sources_open(),
  * sources_fill() before each poll(2), sources_handle() after it,
@@ -28,6 +28,7 @@ struct sources_news {
 	bool medium;   /* v1 medium: corroboration */
 	bool critical; /* v1 critical, v2 max or oom counted */
 	bool oom;      /* v2 oom counted */
+	bool limits_changed;  /* somebody wrote one */
 	uint64_t high_events; /* v2 `high` counted since the last time */
 	uint64_t stall_us;    /* PSI: growth of total=, verified; 0: none */
 };

@@ -249,16 +249,16 @@ credit(void)
 {
 	begin();
 	in.recent_bytes = 8 * MIB;
-	look(0, LIMIT, 300 * MIB);
-	tap_is(out.credit_bytes, 130 * MIB,
+	look(0, LIMIT, 140 * MIB);
+	tap_is(out.credit_bytes, 50 * MIB,
 	       "credit is half of what is above soft and not yet charged");
 	tap_is(out.slack_bytes, 24 * MIB, "slack is soft less hard");
 	look(0, LIMIT, 20 * MIB);
 	tap_is(out.credit_bytes, -20ll * (int64_t)MIB,
 	       "below soft there is a debt, whole");
 	look(0, UINT64_MAX, UINT64_MAX);
-	tap_ok(out.credit_bytes > INT64_MAX / 16,
-	       "no limit is credit without end");
+	tap_is(out.credit_bytes, 64 * MIB,
+	       "without a limit too somebody looks every 64 MiB");
 }
 
 static void
@@ -273,7 +273,7 @@ polling(void)
 		begin();
 		look(0, LIMIT, h);
 		bounded &= out.poll_ns >= CLOCK_MS &&
-			   out.poll_ns <= 60 * CLOCK_S;
+			   out.poll_ns <= 10 * CLOCK_S;
 		/* What 2.5 GB/s takes before the next look. */
 		reach = out.poll_ns * 5 / 2;
 		quick_enough &= h < 16 * MIB || reach < h - out.hard_bytes;
@@ -290,7 +290,7 @@ polling(void)
 	begin();
 	in.covered = true;
 	look(0, LIMIT, 300 * MIB);
-	tap_is(out.poll_ns, 60 * CLOCK_S, "a minute where thresholds wake");
+	tap_is(out.poll_ns, 10 * CLOCK_S, "ten seconds where thresholds wake");
 	look(100, LIMIT, 250 * MIB);
 	tap_ok(out.poll_ns <= 100 * CLOCK_MS,
 	       "100 ms at most while somebody grows");
@@ -305,7 +305,7 @@ polling(void)
 	       "also where the limit has gone");
 	begin();
 	look(0, UINT64_MAX, UINT64_MAX);
-	tap_is(out.poll_ns, 60 * CLOCK_S, "a minute without a limit");
+	tap_is(out.poll_ns, 10 * CLOCK_S, "ten seconds without a limit");
 }
 
 static void

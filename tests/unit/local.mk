@@ -57,6 +57,9 @@ unit_tests += %D%/shrinkers
 # Where pressure is sensed, on made-up files and on a cgroup of our own.
 check_LTLIBRARIES += %D%/libfixture.la
 %C%_libfixture_la_SOURCES = %D%/fixture.c %D%/fixture.h
+unit_tests += %D%/watch
+%C%_watch_SOURCES = %D%/watch.c
+%C%_watch_LDADD = %D%/libfixture.la $(test_ldadd)
 unit_tests += %D%/limits_parse %D%/limits
 %C%_limits_parse_SOURCES = %D%/limits_parse.c
 %C%_limits_parse_LDADD = $(test_ldadd)
