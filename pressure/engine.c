@@ -53,7 +53,8 @@
 static _Atomic uint32_t work;
 static _Atomic uint32_t generation;
 static _Atomic bool busy;
-static _Atomic bool standby_there;
+static _Atomic uint32_t standby; /* the last generation that has a thread */
+static __thread uint32_t generation_here;
 static _Atomic int want_level;
 static _Atomic uint64_t want_bytes;
 static _Atomic uint64_t hold_until_ns;
@@ -250,36 +251,47 @@ engine_overtaken(uint32_t mine)
 void
 engine_call_prepare(void)
 {
-	if (!atomic_exchange(&standby_there, true) &&
-	    core_spawn(engine_thread,
-		       (void *)(uintptr_t)(atomic_load(&generation) + 1)) != 0)
-		atomic_store(&standby_there, false);
+	uint32_t mine = generation_here, last = mine;
+
+	/* By compare and swap: who was overtaken makes no second standby. */
+	if (atomic_compare_exchange_strong(&standby, &last, mine + 1) &&
+	    core_spawn(engine_thread, (void *)(uintptr_t)(mine + 1)) != 0)
+		atomic_store(&standby, mine);
+}
+
+static void
+quarantine(const struct call *call, uint64_t bound_ns)
+{
+	if (atomic_exchange(call->quarantined, true))
+		return;
+	core_count(&core_counters.quarantined, 1);
+	log_write(SPW_LOG_WARNING,
+		  "%s %s did not return in %llu ms: quarantined", call->kind,
+		  call->name, (unsigned long long)(bound_ns / CLOCK_MS));
 }
 
 void
 engine_watch(void)
 {
+	uint32_t now = atomic_load(&generation);
 	uint64_t bound = settings()->deadline_ns * HANG_DEADLINES;
 	struct call call;
 
-	if (!call_running(&call) || !bound ||
-	    clock_now_ns() - call.since_ns < bound ||
-	    !atomic_load(&standby_there))
-		return;
-	if (!atomic_exchange(call.quarantined, true)) {
-		core_count(&core_counters.quarantined, 1);
-		log_write(SPW_LOG_WARNING,
-			  "%s %s did not return in %llu ms: quarantined",
-			  call.kind, call.name,
-			  (unsigned long long)(bound / CLOCK_MS));
+	/* It may return, be unregistered and freed while we look. */
+	rcu_read_lock();
+	if (call_running(&call) && bound &&
+	    clock_now_ns() - call.since_ns >= bound &&
+	    atomic_load(&standby) == now + 1) {
+		quarantine(&call, bound);
+		call_forget();
+		/* Nobody is busy: the hung thread, once overtaken, will not
+		 * say so. */
+		atomic_store(&busy, false);
+		atomic_compare_exchange_strong(&generation, &now, now + 1);
+		requests_requeue();
+		bump();
 	}
-	call_forget();
-	atomic_store(&standby_there, false);
-	/* Nobody is busy: the hung thread, once overtaken, will not say so. */
-	atomic_store(&busy, false);
-	atomic_fetch_add_explicit(&generation, 1, memory_order_release);
-	requests_requeue();
-	bump();
+	rcu_read_unlock();
 }
 
 /* Returns false when this thread has been overtaken. */
@@ -293,7 +305,8 @@ sleep_for_work(uint32_t mine)
 		if ((int32_t)(atomic_load(&generation) - mine) > 0)
 			return false;
 		if (atomic_load(&generation) == mine &&
-		    (requests_queued() || subscribers_pending() || want_now()))
+		    (requests_queued() || subscribers_pending() ||
+		     shrinkers_pending() || want_now()))
 			return true;
 		futex_wait(&work, seen, FUTEX_FOREVER);
 	}
@@ -305,6 +318,7 @@ engine_thread(void *argument)
 	uint32_t mine = (uint32_t)(uintptr_t)argument;
 
 	core_thread_starts("spw-reclaimer");
+	generation_here = mine;
 	while (sleep_for_work(mine)) {
 		atomic_store(&busy, true);
 		if (subscribers_pending())
@@ -335,7 +349,7 @@ engine_fork_child(void)
 	requests_fork_child();
 	atomic_store(&generation, 0);
 	atomic_store(&busy, false);
-	atomic_store(&standby_there, false);
+	atomic_store(&standby, 0);
 	call_forget();
 	atomic_store(&want_bytes, 0);
 	atomic_store(&want_level, SPW_LEVEL_NONE);
