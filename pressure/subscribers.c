@@ -30,13 +30,14 @@
 #include "base/file.h"
 #include "base/futex.h"
 #include "base/lock.h"
+#include "base/rcu.h"
 #include "pressure/call.h"
 #include "pressure/core.h"
 #include "pressure/engine.h"
 #include "pressure/monitor.h"
 #include "pressure/pass.h"
 
-enum state { IDLE, RUNNING, DEAD };
+enum state { IDLE, RUNNING, DEAD, DYING /* unsubscribed inside its call */ };
 
 struct spw_subscription {
 	struct spw_subscription *next; /* Guarded by lock. */
@@ -139,11 +140,11 @@ spw_pressure_unsubscribe(struct spw_subscription *s)
 	if (!s)
 		return;
 	while (!atomic_compare_exchange_strong(&s->state, &seen, DEAD)) {
-		if (seen == DEAD)
+		if (seen == DEAD || seen == DYING)
 			return;
 		if (running_here == s) {
-			atomic_store(&s->state, DEAD);
-			break;
+			atomic_store(&s->state, DYING);
+			return; /* tell() goes on */
 		}
 		futex_wait(&s->state, RUNNING, FUTEX_FOREVER);
 		seen = IDLE;
@@ -247,7 +248,13 @@ tell(struct spw_subscription *s, const struct spw_pressure *now)
 	call_end(call);
 	running_here = NULL;
 	seen = RUNNING;
-	atomic_compare_exchange_strong(&s->state, &seen, IDLE);
+	if (!atomic_compare_exchange_strong(&s->state, &seen, IDLE)) {
+		/* Not before now: an overtaken thread may be here, and the
+		 * next one frees what is dead. */
+		atomic_store(&pending, true);
+		atomic_store(&s->state, DEAD);
+		return;
+	}
 	futex_wake(&s->state, FUTEX_ALL);
 }
 
@@ -292,7 +299,10 @@ subscribers_run(uint32_t generation)
 		if (engine_overtaken(generation))
 			return;
 	}
-	for (s = unlink_dead(); s; s = next) {
+	s = unlink_dead();
+	if (s)
+		rcu_synchronize(); /* the watchdog may look at one */
+	for (; s; s = next) {
 		next = s->next;
 		atomic_fetch_sub(&count, 1);
 		free(s);
@@ -304,7 +314,7 @@ subscribers_fork_child(void)
 {
 	/* The child has the parent's eventfds; only the parent writes them. */
 	for (struct spw_subscription *s = list; s; s = s->next) {
-		if (s->fd >= 0)
+		if (s->fd >= 0 || atomic_load(&s->state) == DYING)
 			atomic_store(&s->state, DEAD);
 		else if (atomic_load(&s->state) == RUNNING)
 			atomic_store(&s->state, IDLE);
