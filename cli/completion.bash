@@ -89,7 +89,10 @@ _spillway_values()
 		echo 6 18 60
 		;;
 	--conf | -c)
-		echo limit: oom:fail log:info pagecache:share threads:never
+		echo limit: oom:fail log:info pagecache:share threads:never off \
+			soft: hard: gate: deadline: start: tier: huge:on \
+			cgroup:off machine:off rlimit:off psi:off notify:off \
+			systemd:off control:off root:
 		;;
 	*)
 		return 1

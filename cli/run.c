@@ -136,9 +136,13 @@ static int
 set_settings(const struct run_options *o)
 {
 	char limit[128];
+	const char *old = getenv("SPILLWAY_CONF");
 	int code = 0;
 
-	if (o->conf) {
+	/* What is added to something wrong would be ignored with it. */
+	if (old && (o->conf || o->limit))
+		code = check_settings("SPILLWAY_CONF", old);
+	if (!code && o->conf) {
 		code = check_settings("--conf", o->conf);
 		if (!code && append_variable("SPILLWAY_CONF", ",", o->conf))
 			code = say_usage("--conf: out of memory");

@@ -296,13 +296,17 @@ read_process(struct limits *limits, struct limits_reading *reading)
 	one.limit_bytes = own;
 	one.usage_bytes = pages[1] * limits->page_bytes;
 	consider(reading, &one);
+	/* These count address space, which no purge gives back: what the heap
+	 * has free of it is room. */
 	one.kind = LIMITS_RLIMIT_AS;
 	one.limit_bytes = limits->rlimit_as;
-	one.usage_bytes = pages[0] * limits->page_bytes;
+	one.usage_bytes = below(pages[0] * limits->page_bytes,
+				limits->heap_free_bytes);
 	consider(reading, &one);
 	one.kind = LIMITS_RLIMIT_DATA;
 	one.limit_bytes = limits->rlimit_data;
-	one.usage_bytes = pages[5] * limits->page_bytes;
+	one.usage_bytes = below(pages[5] * limits->page_bytes,
+				limits->heap_free_bytes);
 	consider(reading, &one);
 }
 

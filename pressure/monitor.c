@@ -181,6 +181,16 @@ resident_bytes(void)
 	return pages * 4096;
 }
 
+static uint64_t
+heap_free_bytes(void)
+{
+	const struct core_heap *heap = core_heap();
+	uint64_t mapped = heap ? heap->mapped_bytes() : 0;
+	uint64_t active = heap ? heap->active_bytes() : 0;
+
+	return mapped > active ? mapped - active : 0;
+}
+
 /* One look: reading, level, publication. Returns when to look again. */
 static uint64_t
 sense(const struct sources_news *news)
@@ -200,6 +210,7 @@ sense(const struct sources_news *news)
 	}
 	in.charged_bytes = atomic_load(&gate_charged_bytes);
 	in.recent_bytes = recently_charged(in.now_ns, in.charged_bytes);
+	limits.heap_free_bytes = heap_free_bytes();
 	limits_read(&limits, net_below_bytes, &in.reading);
 	if (sources && sources_switched_off(sources) &&
 	    in.reading.kind != LIMITS_OWN)

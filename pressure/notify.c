@@ -74,11 +74,15 @@ register_v1(const char *group, const char *file, const char *argument)
 	return error ? error : event;
 }
 
+#define NO_GROUP "no memory control group was found"
+
 static void
 open_v1(struct notify *notify, const struct limits *limits)
 {
-	if (!limits->groups_count)
+	if (!limits->groups_count) {
+		snprintf(notify->why_v1, sizeof notify->why_v1, NO_GROUP);
 		return;
+	}
 	for (unsigned i = 0; i < NOTIFY_LEVELS; i++) {
 		int fd = register_v1(limits->groups[0].path,
 				     "memory.pressure_level", level_words[i]);
@@ -123,8 +127,10 @@ open_v2(struct notify *notify, const struct limits *limits)
 {
 	unsigned nearest = 0;
 
-	if (!limits->groups_count)
+	if (!limits->groups_count) {
+		snprintf(notify->why_v2, sizeof notify->why_v2, NO_GROUP);
 		return;
+	}
 	open_events(notify, &limits->groups[0], 0);
 	for (unsigned i = 1; i < limits->groups_count; i++)
 		if (tightest(&limits->groups[i]) <
