@@ -42,6 +42,18 @@ refused(struct spw_shrinker_options options, const char *word)
 	return false;
 }
 
+/* For what one page more or less decides. */
+static void
+exactly(bool good, const char *name)
+{
+#ifdef RCU_SEEN
+	(void)good;
+	tap_skip(1, "%s: TSan's own pages come while ours go", name);
+#else
+	tap_ok(good, "%s", name);
+#endif
+}
+
 static void
 options(void)
 {
@@ -123,8 +135,8 @@ order(void)
 	warm.asked = cold.asked = 0;
 	tap_ok(stock_reclaim(MIB / 2) >= MIB / 2 - STOCK_BLUR,
 	       "half a MiB comes back");
-	tap_ok(warm.bytes == MIB && !warm.asked && cold.asked,
-	       "and the dearer are not asked for what the cheaper gave");
+	exactly(warm.bytes == MIB && !warm.asked && cold.asked,
+		"and the dearer are not asked for what the cheaper gave");
 	tap_ok(cold.request.size == sizeof cold.request &&
 		       cold.request.node == -1 && !cold.request.hard &&
 		       cold.request.level == SPW_LEVEL_CRITICAL &&
@@ -363,7 +375,7 @@ lying(void)
 	liar.asked = 0;
 	tap_ok(stock_reclaim(MIB) >= MIB - STOCK_BLUR,
 	       "the next one gets its MiB");
-	tap_ok(!liar.asked, "without the liar being asked");
+	exactly(!liar.asked, "without the liar being asked");
 	spw_shrinker_unregister(s[0]);
 	spw_shrinker_unregister(s[1]);
 	stock_empty(&honest);
