@@ -219,11 +219,11 @@ flipper(struct torture_thread *self)
 
 	while (!is_steady()) {
 		char text[64];
-		uint64_t base = resident_bytes() * 3 / 4;
+		uint64_t limit = resident_bytes() * 3 / 4 +
+				 dice_below(dice, 48 * MIB);
 
 		snprintf(text, sizeof text, "limit:%llu",
-			 (unsigned long long)(base +
-					      dice_below(dice, 48 * MIB)));
+			 (unsigned long long)limit);
 		torture_check(spw_configure(dice_below(dice, 5) ?
 						    text :
 						    "limit:none") == 0,
@@ -233,8 +233,19 @@ flipper(struct torture_thread *self)
 		torture_pause(dice_below(dice, 10000));
 	}
 	snprintf(low, sizeof low, "limit:%llu,oom:kernel,gate:10ms",
-		 (unsigned long long)resident_bytes() / 2);
+		 (unsigned long long)(resident_bytes() / 2));
 	torture_check(spw_configure(low) == 0, "%s is refused", low);
+}
+
+static bool
+can_allocate(void)
+{
+	void *block = HEAP ? malloc(100000) : &owners;
+	bool can = block != NULL;
+
+	if (HEAP)
+		free(block);
+	return can;
 }
 
 /* A fork waits for nobody who waits at the gate. */
@@ -247,7 +258,7 @@ forker(struct torture_thread *self)
 		int status;
 
 		if (!pid)
-			_exit(HEAP && !malloc(100000) ? 1 : 0);
+			_exit(can_allocate() ? 0 : 1);
 		if (pid < 0)
 			tap_bail_out("fork: %s", strerror(errno));
 		torture_check(clock_now_ns() - start < BOUND_NS,
