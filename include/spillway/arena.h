@@ -16,7 +16,10 @@
  *  - threads: everything is thread-safe, but reset and destroy want that
  *    nobody uses memory of that arena meanwhile or afterwards.
  *  - fork: arenas are whole in the child. An arena costs a fork about 30 us
- *    and 121 KiB: have few.
+ *    and 121 KiB: have few. Never fork inside a read-side section: fork waits
+ *    for grace periods.
+ *  - thread exit: destructors of thread-specific data may allocate, until the
+ *    last but one of glibc's four rounds; after that arenas give NULL.
  *  - signals: as malloc: not async-signal-safe.
  */
 #ifndef SPILLWAY_ARENA_H
@@ -37,7 +40,9 @@ struct spw_domain;
  *
  * The rule for writers: inside spw_read_lock(), load the root first, allocate
  * second, link to that root third. Readers hold spw_read_lock() while they
- * follow pointers into the arena.
+ * follow pointers into the arena. An object that is freed one by one must be
+ * freed inside the section in which it was still reachable. Do not destroy
+ * the arena inside a section, nor in `drop`.
  */
 #define SPW_ARENA_RECLAIMABLE 0x1u
 /* Ask for huge pages. */
