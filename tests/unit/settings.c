@@ -361,7 +361,7 @@ the_documents_are_whole(void)
 	for (unsigned i = 0; settings_key(i); i++) {
 		char manual[64], readme[64];
 
-		snprintf(manual, sizeof manual, ".It Cm %s Ta ",
+		snprintf(manual, sizeof manual, ".It Cm %s : ",
 			 settings_key(i)->name);
 		snprintf(readme, sizeof readme, "| `%s` |",
 			 settings_key(i)->name);
