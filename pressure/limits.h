@@ -55,7 +55,7 @@ struct limits {
 	struct limits_group groups[LIMITS_GROUPS_MAX];
 	uint64_t rlimit_as, rlimit_data; /* UINT64_MAX: none */
 	uint64_t heap_free_bytes; /* mapped and not in use; the caller's word */
-	int meminfo_fd, statm_fd;        /* -1 where not kept open */
+	int meminfo_fd, statm_fd; /* -1 where not kept open */
 	uint64_t page_bytes;
 	unsigned reads;
 	uint64_t machine_ns; /* when meminfo was last read */

@@ -518,7 +518,9 @@ ask_all(struct pass *pass, struct asked *list, unsigned count)
 {
 	unsigned from = 0, to;
 
-	for (; from < count && left(pass); from = to) {
+	/* For a rest too small for a call nobody dearer is asked. */
+	for (; from < count && left(pass) > (from ? SHARE_MIN_BYTES : 0);
+	     from = to) {
 		for (to = from + 1;
 		     to < count &&
 		     list[to].shrinker->tier == list[from].shrinker->tier;

@@ -125,20 +125,18 @@ survivor_say_stats(int (*stats_get)(struct spw_stats *))
 
 	if (!stats_get || stats_get(&s))
 		return;
-	survivor_say("gate_wait_max_ms=%.3f\ngate_waits=%llu\n"
-		     "response_max_ms=%.3f\npasses=%llu\nfutile=%llu\n"
-		     "reclaimed_mib=%.1f\nevents=%llu\nwakeups=%llu\n"
-		     "committed_mib=%.1f\nactive_mib=%.1f\n",
-		     (double)s.gate_wait_ns_max / 1e6,
-		     (unsigned long long)s.gate_waits,
-		     (double)s.response_ns_max / 1e6,
-		     (unsigned long long)s.passes,
-		     (unsigned long long)s.passes_futile,
-		     (double)s.reclaimed_bytes / MIB,
-		     (unsigned long long)s.events,
-		     (unsigned long long)s.wakeups,
-		     (double)s.committed_bytes / MIB,
-		     (double)s.active_bytes / MIB);
+	survivor_say(
+		"gate_wait_max_ms=%.3f\ngate_waits=%llu\n"
+		"response_max_ms=%.3f\npasses=%llu\nfutile=%llu\n"
+		"reclaimed_mib=%.1f\nevents=%llu\nwakeups=%llu\n"
+		"committed_mib=%.1f\nactive_mib=%.1f\n",
+		(double)s.gate_wait_ns_max / 1e6,
+		(unsigned long long)s.gate_waits,
+		(double)s.response_ns_max / 1e6, (unsigned long long)s.passes,
+		(unsigned long long)s.passes_futile,
+		(double)s.reclaimed_bytes / MIB, (unsigned long long)s.events,
+		(unsigned long long)s.wakeups, (double)s.committed_bytes / MIB,
+		(double)s.active_bytes / MIB);
 }
 
 static int

@@ -361,8 +361,8 @@ the_documents_are_whole(void)
 	for (unsigned i = 0; settings_key(i); i++) {
 		char manual[64], readme[64];
 
-		snprintf(manual, sizeof manual, ".It Cm %s : ",
-			 settings_key(i)->name);
+		snprintf(manual, sizeof manual,
+			 ".It Cm %s : ", settings_key(i)->name);
 		snprintf(readme, sizeof readme, "| `%s` |",
 			 settings_key(i)->name);
 		tap_ok(has_line("doc/man/spillway.7", manual),
