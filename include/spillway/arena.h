@@ -39,7 +39,8 @@ struct spw_domain;
  * everything that was allocated before is gone and its pages are returned.
  *
  * The rule for writers: inside spw_read_lock(), load the root first, allocate
- * second, link to that root third. Readers hold spw_read_lock() while they
+ * second, link to that root third; where there is none, make one under the
+ * lock that `drop` takes, and allocate it there. Readers hold spw_read_lock() while they
  * follow pointers into the arena. An object that is freed one by one must be
  * freed inside the section in which it was still reachable. Do not destroy
  * the arena inside a section, nor in `drop`.
