@@ -420,6 +420,134 @@ hanging(void)
 	stock_empty(&honest);
 }
 
+/* ---- what one that hangs leaves behind ---- */
+
+static struct stock patient;
+static _Atomic bool ended;
+
+static bool
+nothing_wanted(void)
+{
+	struct spw_pressure now = { .size = sizeof now };
+
+	return spw_pressure_read(&now) == 0 && !now.deficit_bytes;
+}
+
+static uint64_t
+quarantines(void)
+{
+	struct spw_stats stats = { .size = sizeof stats };
+
+	spw_stats(&stats);
+	return stats.quarantined;
+}
+
+static uint64_t quarantines_before;
+
+static bool
+is_quarantined(void)
+{
+	return quarantines() > quarantines_before;
+}
+
+static bool
+patient_is_asked(void)
+{
+	return patient.asked > 0;
+}
+
+static void
+press(void)
+{
+	char limit[64];
+
+	snprintf(limit, sizeof limit, "limit:%llu,soft:8M,hard:4M",
+		 (unsigned long long)stock_resident() + MIB);
+	tap_is(spw_configure(limit), 0, "pressure comes");
+}
+
+/* It hangs while the pressure that it was asked for goes away. */
+static void
+outlasting(void)
+{
+	struct spw_shrinker *s[2];
+
+	quarantines_before = quarantines();
+	held = let_go = false;
+	stock_fill(&patient, 16 * MIB);
+	s[0] = lend("stuck", hold, SPW_TIER_COLD);
+	press();
+	tap_ok(stock_soon(is_held), "a shrinker hangs");
+	tap_is(spw_configure("limit:none"), 0, "the pressure goes away");
+	tap_ok(stock_soon(nothing_wanted) && stock_soon(is_quarantined),
+	       "and it is quarantined");
+	let_go = true;
+	s[1] = stock_lend(&patient, "patient", SPW_TIER_WARM, true);
+	usleep(50000);
+	patient.asked = 0;
+	press();
+	tap_ok(stock_soon(patient_is_asked),
+	       "pressure that comes back is answered, unasked");
+	tap_is(spw_configure("limit:none"), 0, "no more");
+	stock_soon(nothing_wanted);
+	spw_shrinker_unregister(s[0]);
+	spw_shrinker_unregister(s[1]);
+	stock_empty(&patient);
+}
+
+static _Atomic bool late_is_back;
+
+/* Comes back when the next one hangs. */
+static size_t
+come_back_late(const struct spw_shrink *request, void *context)
+{
+	(void)request;
+	(void)context;
+	while (!held && !let_go)
+		usleep(500);
+	usleep(20000);
+	late_is_back = true;
+	return 0;
+}
+
+static void *
+reclaim_and_end(void *got)
+{
+	*(uint64_t *)got = stock_reclaim(4 * MIB);
+	ended = true;
+	return NULL;
+}
+
+static bool
+is_ended(void)
+{
+	return ended;
+}
+
+static void
+coming_back(void)
+{
+	struct spw_shrinker *s[3];
+	uint64_t before = quarantines(), got = 0;
+	pthread_t thread;
+
+	held = let_go = late_is_back = ended = false;
+	stock_fill(&patient, 4 * MIB);
+	s[0] = lend("late", come_back_late, SPW_TIER_COLD);
+	s[1] = lend("stuck", hold, SPW_TIER_WARM);
+	s[2] = stock_lend(&patient, "patient", SPW_TIER_LAST, true);
+	pthread_create(&thread, NULL, reclaim_and_end, &got);
+	tap_ok(stock_soon(is_ended) && late_is_back,
+	       "one that comes back does not hide the next that hangs");
+	tap_is(quarantines(), before + 2, "both are quarantined");
+	let_go = true;
+	pthread_join(thread, NULL);
+	tap_ok(got >= 4 * MIB - STOCK_BLUR, "and the last one gives");
+	for (unsigned i = 0; i < 3; i++)
+		spw_shrinker_unregister(s[i]);
+	stock_empty(&patient);
+}
+
 static struct stock osv;
 static _Atomic bool osv_hard;
 
@@ -442,8 +570,6 @@ was_hard(void)
 static void
 from_osv(void)
 {
-	char limit[64];
-
 	errno = 0;
 	tap_ok(!osv_register_shrinker("osv", NULL) && errno == EINVAL,
 	       "osv_register_shrinker needs a function");
@@ -454,9 +580,7 @@ from_osv(void)
 	tap_ok(osv_register_shrinker("osv", osv_shrink), "both will do");
 	tap_ok(stock_reclaim(MIB) >= MIB - STOCK_BLUR && osv.asked && !osv_hard,
 	       "who is asked is asked softly");
-	snprintf(limit, sizeof limit, "limit:%llu,soft:8M,hard:4M",
-		 (unsigned long long)stock_resident() + MIB);
-	tap_is(spw_configure(limit), 0, "near a limit");
+	press();
 	tap_ok(stock_soon(was_hard), "it is asked hard");
 	tap_is(spw_configure("limit:none"), 0, "no more");
 }
@@ -473,6 +597,8 @@ main(void)
 	promising();
 	lying();
 	hanging();
+	outlasting();
+	coming_back();
 	from_osv();
 	return tap_done();
 }

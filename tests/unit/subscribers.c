@@ -517,6 +517,50 @@ growing(void)
 	spw_configure("oom:kernel");
 }
 
+/* ---- hanging ---- */
+
+static _Atomic bool named;
+
+static void
+read_log(enum spw_log_level level, const char *line, void *context)
+{
+	(void)level;
+	(void)context;
+	if (strstr(line, "subscription to critical did not return"))
+		named = true;
+}
+
+static bool
+is_named(void)
+{
+	return named;
+}
+
+static void
+hanging(void)
+{
+	struct spw_subscription *s;
+	struct spw_shrinker *giver;
+
+	spw_log_set(SPW_LOG_WARNING, read_log, NULL);
+	spw_configure("deadline:50ms");
+	stock_fill(&stock, 16 * MIB);
+	held = let_go = false;
+	spw_pressure_subscribe(&s, SPW_LEVEL_CRITICAL, hold, NULL);
+	raise_level();
+	tap_ok(stock_soon(is_held), "a callback hangs");
+	giver = stock_lend(&stock, "giver", SPW_TIER_WARM, true);
+	tap_ok(stock_soon(is_named), "it is named in the log");
+	tap_ok(stock_soon(gives), "and who has memory gives it");
+	let_go = true;
+	spw_pressure_unsubscribe(s);
+	spw_shrinker_unregister(giver);
+	stock_empty(&stock);
+	lower_level();
+	spw_configure("deadline:250ms");
+	spw_log_set(SPW_LOG_OFF, NULL, NULL);
+}
+
 int
 main(void)
 {
@@ -531,6 +575,7 @@ main(void)
 	unsubscribing();
 	forking();
 	growing();
+	hanging();
 	stock_empty(&ballast);
 	return tap_done();
 }
