@@ -42,8 +42,10 @@
 #include "pressure/subscribers.h"
 
 #define BELL_SIGNAL SIGURG
-/* Limits are read again: 50 us. */
+/* Limits are read again, 50 us: after this time, or when the heap grew so
+ * much since, whichever is first. */
 #define REFRESH_NS (200 * CLOCK_MS)
+#define REFRESH_BYTES (32ull << 20)
 /* Committed so recently that the program may not have touched it yet. */
 #define RECENT_NS (20 * CLOCK_MS)
 #define NOTHING_BYTES (1 << 20)
@@ -54,7 +56,7 @@
  * sense_lock under threads:never. */
 static struct limits limits;
 static struct level level;
-static uint64_t refreshed_ns, sensed_ns;
+static uint64_t refreshed_ns, refreshed_charged_bytes, sensed_ns;
 static uint64_t recent_ns, recent_charged, recent_charged_before;
 static uint64_t net_below_bytes;
 static struct sources *sources;
@@ -202,13 +204,15 @@ sense(const struct sources_news *news)
 	memset(&fresh, 0, sizeof fresh);
 	memset(&in, 0, sizeof in);
 	in.now_ns = sensed_ns = clock_now_ns();
-	if (in.now_ns - refreshed_ns >= REFRESH_NS || news->limits_changed) {
+	in.charged_bytes = atomic_load(&gate_charged_bytes);
+	if (in.now_ns - refreshed_ns >= REFRESH_NS || news->limits_changed ||
+	    in.charged_bytes - refreshed_charged_bytes >= REFRESH_BYTES) {
 		refreshed_ns = in.now_ns;
+		refreshed_charged_bytes = in.charged_bytes;
 		limits_refresh(&limits);
 		if (sources)
 			sources_follow(sources, &limits);
 	}
-	in.charged_bytes = atomic_load(&gate_charged_bytes);
 	in.recent_bytes = recently_charged(in.now_ns, in.charged_bytes);
 	limits.heap_free_bytes = heap_free_bytes();
 	limits_read(&limits, net_below_bytes, &in.reading);
