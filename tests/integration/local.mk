@@ -4,7 +4,8 @@
 # -fno-builtin: gcc drops a malloc whose block is only freed.
 integration_cflags = $(AM_CFLAGS) -fno-builtin
 
-check_PROGRAMS += %D%/survivor %D%/process %D%/shrinkers
+check_PROGRAMS += %D%/survivor %D%/process %D%/shrinkers %D%/changes \
+	%D%/thread_storage
 %C%_survivor_SOURCES = %D%/survivor.c %D%/survivor.h %D%/survivor_burst.c \
 	%D%/survivor_cache.c
 %C%_survivor_CFLAGS = $(integration_cflags)
@@ -13,6 +14,10 @@ check_PROGRAMS += %D%/survivor %D%/process %D%/shrinkers
 %C%_process_CFLAGS = $(integration_cflags)
 %C%_shrinkers_SOURCES = %D%/shrinkers.c %D%/process.h
 %C%_shrinkers_CFLAGS = $(integration_cflags)
+%C%_changes_SOURCES = %D%/changes.c %D%/process.h
+%C%_changes_CFLAGS = $(integration_cflags)
+%C%_thread_storage_SOURCES = %D%/thread_storage.c
+%C%_thread_storage_CFLAGS = $(integration_cflags)
 
 # Linked with libjemalloc.so, which libjemalloc-dev brings.
 if MALLOC
@@ -26,8 +31,9 @@ check_LTLIBRARIES += %D%/plugin.la
 %C%_plugin_la_SOURCES = %D%/plugin.c
 %C%_plugin_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
-integration_tests += %D%/bindings.t %D%/idle.t %D%/manual.t %D%/page-cache.t \
-	%D%/process.t %D%/programs.t %D%/psi-false.t %D%/return.t \
-	%D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t %D%/survive.t
+integration_tests += %D%/bindings.t %D%/changes.t %D%/idle.t %D%/manual.t \
+	%D%/page-cache.t %D%/process.t %D%/programs.t %D%/psi-false.t \
+	%D%/return.t %D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t \
+	%D%/survive.t
 long_tests += %D%/survive.long.t
 EXTRA_DIST += %D%/harness.py %D%/survival.py %D%/survive
