@@ -185,12 +185,18 @@ filter_install(void)
 		      "seccomp");
 }
 
+/* Not touched, which would give spillway's threads the time to start. */
 static void
 run_filter(unsigned after_us)
 {
-	heap_burst(1, 64 * MIB);
-	usleep(after_us);
+	char *first = malloc(64 * MIB), *second = malloc(32 * MIB);
+
+	process_check(first && second, "malloc");
+	if (after_us)
+		usleep(after_us);
 	filter_install();
+	free(first);
+	free(second);
 	heap_burst(64, MIB);
 	usleep(100000);
 }
