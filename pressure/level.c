@@ -120,7 +120,9 @@ note_growth(struct level *level, const struct level_input *input)
 				   ((double)rate -
 				    (double)level->growth_bytes_per_s) *
 					   (double)ns / (double)tau);
-	if (rate > 16 * MIB)
+	/* After a long sleep the rate is an average of nothing: who crossed a
+	 * threshold is looked at again soon. */
+	if (rate > 16 * MIB || input->crossed)
 		level->growing_until_ns = input->now_ns + CLOCK_S / 4;
 	level->last_ns = input->now_ns;
 	level->last_used_bytes = used;

@@ -27,6 +27,7 @@ struct level_input {
 	uint64_t stall_us;          /* PSI, verified, since the last reading */
 	bool asked;                 /* systemd's protocol */
 	bool covered;               /* thresholds will wake the monitor */
+	bool crossed;               /* one did: usage has grown past it */
 	uint32_t futile_passes;     /* in a row, up to now */
 };
 

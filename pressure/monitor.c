@@ -224,6 +224,7 @@ sense(const struct sources_news *news)
 	in.futile_passes = engine_futile_passes();
 	in.stall_us = news->stall_us;
 	in.asked = news->asked;
+	in.crossed = news->limit;
 	in.covered = sources && sources_cover_usage(sources);
 	level_update(&level, &in, &fresh.level);
 	fresh.reading = in.reading;
