@@ -10,6 +10,7 @@
  *	changes asking     a filter comes while a thread waits for memory
  *	changes locked     its memory is locked
  *	changes counting   a shrinker counts what it does not give
+ *	changes claiming   and says that it gave it
  *	changes growing    spw_pressure_grow() of more than there can be
  *
  * Called by changes.t. Exit code 7 and "fine", or one line that says what
@@ -293,6 +294,13 @@ give_nothing(const struct spw_shrink *request, void *context)
 	return 0;
 }
 
+static size_t
+claim_all(const struct spw_shrink *request, void *context)
+{
+	++*(atomic_int *)context;
+	return request->target_bytes;
+}
+
 static double
 cpu_seconds(void)
 {
@@ -303,7 +311,7 @@ cpu_seconds(void)
 }
 
 static void
-run_counting(void)
+measure(size_t (*shrink)(const struct spw_shrink *, void *))
 {
 	static atomic_int asked;
 	struct spw_shrinker_options options = {
@@ -311,7 +319,7 @@ run_counting(void)
 		.name = "counting",
 		.tier = SPW_TIER_WARM,
 		.count = count_much,
-		.shrink = give_nothing,
+		.shrink = shrink,
 		.context = &asked,
 	};
 	int (*shrinker_register)(struct spw_shrinker **,
@@ -331,6 +339,18 @@ run_counting(void)
 	printf("cpu=%.3f\nasked=%d\n", (cpu_seconds() - before) / 5 * 100,
 	       atomic_load(&asked));
 	process_check(atomic_load(&asked) > 0, "the shrinker was not asked");
+}
+
+static void
+run_counting(void)
+{
+	measure(give_nothing);
+}
+
+static void
+run_claiming(void)
+{
+	measure(claim_all);
 }
 
 static void
@@ -360,7 +380,8 @@ main(int argc, char **argv)
 		{ "lowered", run_lowered },   { "moved", run_moved },
 		{ "block", run_block },       { "probe", run_probe },
 		{ "asking", run_asking },     { "locked", run_locked },
-		{ "counting", run_counting }, { "growing", run_growing },
+		{ "counting", run_counting }, { "claiming", run_claiming },
+		{ "growing", run_growing },
 	};
 	const char *mode = argc > 1 ? argv[1] : "";
 	bool known = !strcmp(mode, "filter") && argc > 2;
