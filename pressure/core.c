@@ -44,8 +44,6 @@
 /* Enough for a shrinker's callback of the program. */
 #define STACK_BYTES (256ul << 10)
 #define SLICE_NS (100 * CLOCK_US)
-/* By so much are they nicer to themselves, where that is allowed. */
-#define URGENCY 10
 /* No more than this can be mapped, whoever says so. */
 #define GROW_MAX (1ull << 47)
 #define FIRST_VIEW_NS (100 * CLOCK_MS)
@@ -207,8 +205,8 @@ await_threads(uint64_t timeout_ns)
 /*
  * Asks for short slices: EEVDF (Linux 6.12) then lets the thread run soon
  * after it is woken, also where all cores are busy. Needs no privilege; older
- * kernels ignore it. And for a higher priority, which takes CAP_SYS_NICE: who
- * is needed for milliseconds, while somebody runs out of memory, goes first.
+ * kernels ignore it. Not for a higher priority: the program's threads would
+ * lose their processor for 14 ms of a large reclaim.
  */
 void
 core_thread_starts(const char *name)
@@ -225,11 +223,8 @@ core_thread_starts(const char *name)
 	remember_thread();
 	atomic_fetch_sub(&threads_to_come, 1);
 	prctl(PR_SET_NAME, name, 0, 0, 0);
-	attributes.nice = getpriority(PRIO_PROCESS, 0) - URGENCY;
-	if (syscall(SYS_sched_setattr, 0, &attributes, 0) != 0) {
-		attributes.nice += URGENCY;
-		syscall(SYS_sched_setattr, 0, &attributes, 0);
-	}
+	attributes.nice = getpriority(PRIO_PROCESS, 0);
+	syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 static void
