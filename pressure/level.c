@@ -29,8 +29,8 @@
 /* A program that grows looks again at least so often: it may have been moved
  * to another group. */
 #define CREDIT_MAX (64ll << 20)
-/* Where nothing would tell that the process was moved to another group. */
-#define POLL_IDLE_MAX_NS (10 * CLOCK_S)
+/* An idle process sleeps, though nothing tells that it was moved. */
+#define POLL_IDLE_MAX_NS (60 * CLOCK_S)
 /* With nothing to give, looking is for seeing that there is again. */
 #define POLL_NOTHING_NS (100 * CLOCK_MS)
 #define NOTHING_BYTES (1 * MIB)

@@ -273,7 +273,7 @@ polling(void)
 		begin();
 		look(0, LIMIT, h);
 		bounded &= out.poll_ns >= CLOCK_MS &&
-			   out.poll_ns <= 10 * CLOCK_S;
+			   out.poll_ns <= 60 * CLOCK_S;
 		/* What 2.5 GB/s takes before the next look. */
 		reach = out.poll_ns * 5 / 2;
 		quick_enough &= h < 16 * MIB || reach < h - out.hard_bytes;
@@ -290,7 +290,7 @@ polling(void)
 	begin();
 	in.covered = true;
 	look(0, LIMIT, 300 * MIB);
-	tap_is(out.poll_ns, 10 * CLOCK_S, "ten seconds where thresholds wake");
+	tap_is(out.poll_ns, 60 * CLOCK_S, "a minute where thresholds wake");
 	begin();
 	in.covered = true;
 	look(0, LIMIT, 80 * MIB);
@@ -316,7 +316,7 @@ polling(void)
 	       "also where the limit has gone");
 	begin();
 	look(0, UINT64_MAX, UINT64_MAX);
-	tap_is(out.poll_ns, 10 * CLOCK_S, "ten seconds without a limit");
+	tap_is(out.poll_ns, 60 * CLOCK_S, "a minute without a limit");
 }
 
 static void
