@@ -37,3 +37,5 @@ torture_tests += %D%/arena %D%/fork %D%/gate_heap %D%/reclaimable
 %C%_reclaimable_SOURCES = %D%/reclaimable.c
 %C%_reclaimable_LDADD = $(heap_ldadd)
 endif
+
+long_tests += %D%/soak.t
