@@ -198,11 +198,12 @@ subscribers_note(void)
 {
 	struct monitor_view view;
 
-	if (!atomic_load_explicit(&count, memory_order_relaxed))
-		return;
 	monitor_view(&view);
+	/* Noted also while nobody listens: who comes later is told of a change
+	 * from here on, not from what the last one heard. */
 	if (atomic_exchange(&level_noted, (int)view.level.level) !=
-	    (int)view.level.level) {
+		    (int)view.level.level &&
+	    atomic_load_explicit(&count, memory_order_relaxed)) {
 		atomic_store(&pending, true);
 		engine_notify();
 	}
