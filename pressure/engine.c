@@ -22,13 +22,7 @@
  */
 #include "pressure/engine.h"
 
-#include <errno.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "base/clock.h"
-#include "base/elsewhere.h"
 #include "base/futex.h"
 #include "base/log.h"
 #include "base/rcu.h"

@@ -168,7 +168,7 @@ static uint64_t
 resident_bytes(void)
 {
 	char text[128];
-	uint64_t pages = 0;
+	uint64_t pages[7];
 
 	if (limits.statm_fd >= 0) {
 		if (file_pread(limits.statm_fd, text, sizeof text) <= 0)
@@ -176,11 +176,9 @@ resident_bytes(void)
 	} else if (file_read("/proc/self/statm", text, sizeof text) <= 0) {
 		return 0;
 	}
-	/* "size resident ..." */
-	for (const char *at = strchr(text, ' ');
-	     at && at[1] >= '0' && at[1] <= '9'; at++)
-		pages = pages * 10 + (uint64_t)(at[1] - '0');
-	return pages * 4096;
+	return limits_parse_statm(text, pages) == 0 ?
+		       pages[1] * limits.page_bytes :
+		       0;
 }
 
 static uint64_t
