@@ -192,11 +192,23 @@ shrink(const struct spw_shrink *request, void *context)
 	return bytes;
 }
 
+/* The longest unused: who stays for long is passed over. */
+static struct life *
+next_life(void)
+{
+	struct life *life;
+
+	do
+		life = &lives[atomic_fetch_add(&lives_used, 1) % LIVES];
+	while (atomic_load(&life->inside) || atomic_load(&life->handle));
+	return life;
+}
+
 /* NULL where a fault was injected. */
 static struct life *
 register_life(enum manner manner, enum spw_tier tier, uint64_t dice)
 {
-	struct life *life = &lives[atomic_fetch_add(&lives_used, 1) % LIVES];
+	struct life *life = next_life();
 	struct spw_shrinker_options options = {
 		.size = sizeof options,
 		.name = "life",
@@ -208,8 +220,6 @@ register_life(enum manner manner, enum spw_tier tier, uint64_t dice)
 	struct spw_shrinker *handle;
 	int error;
 
-	if (atomic_load(&life->inside) || atomic_load(&life->handle))
-		return NULL; /* still in use, 8192 lives later */
 	atomic_store(&life->gone, false);
 	atomic_store(&life->asked, 0);
 	atomic_store(&life->dice, dice);
