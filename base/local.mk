@@ -12,4 +12,5 @@ core_sources += \
 	%D%/rcu.c %D%/rcu.h \
 	%D%/settings.c %D%/settings.h \
 	%D%/spillway.c \
-	%D%/units.c %D%/units.h
+	%D%/units.c %D%/units.h \
+	%D%/words.c %D%/words.h

@@ -32,6 +32,7 @@ enum base_rank {
 	BASE_RANK_REQUEST,       /* queue of reclaim requests */
 	BASE_RANK_PURGE,         /* one purge at a time, none during a fork */
 	BASE_RANK_THREAD_CACHES, /* list of explicit tcaches of threads */
+	BASE_RANK_GC_SOFT,       /* free soft references */
 	BASE_RANK_LOG,           /* the sink */
 	BASE_RANK_COUNT
 };

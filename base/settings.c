@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "base/nearest.h"
 #include "base/units.h"
+#include "base/words.h"
 
 enum kind {
 	KIND_FLAG, /* words; the bare key means the last of them */
@@ -38,6 +39,7 @@ enum kind {
 	KIND_MARK, /* bytes, or hundredths of a percent beside them */
 	KIND_NS,
 	KIND_SOURCE, /* off|on: the bit `least` of sources */
+	KIND_SET,    /* words with + between: bits of their places */
 	KIND_TIER,
 	KIND_PATH,
 };
@@ -94,6 +96,12 @@ static const struct key keys[] = {
 	    KIND_TIER, 0, 0, 0, 0),
 	WORD("huge", "off|on", "off", "huge pages for the heap", ANY_TIME,
 	     huge),
+	KEY("gc", SETTINGS_GC_WORDS, "auto",
+	    "which collectors in the process are asked; + between", ANY_TIME,
+	    KIND_SET, AT(gc), 0, 0, 0),
+	KEY("gc-interval", "TIME", "10s",
+	    "between two collections; 0: always, at once", ANY_TIME, KIND_NS,
+	    AT(gc_interval_ns), 0, 0, 3600 * CLOCK_S),
 	WORD("log", "off|error|warning|info|debug", "off",
 	     "messages on standard error", ANY_TIME, log_level),
 	SOURCE("cgroup", SETTINGS_CGROUP, "limits of control groups"),
@@ -117,6 +125,8 @@ static struct settings current = {
 	.deadline_ns = 250 * CLOCK_MS,
 	.start_bytes = 16ull << 20,
 	.huge = 0,
+	.gc = SETTINGS_GC_AUTO,
+	.gc_interval_ns = 10 * CLOCK_S,
 };
 static struct base_lock lock = BASE_LOCK(BASE_RANK_SETTINGS);
 static _Atomic bool loaded, started_now;
@@ -189,47 +199,12 @@ is_text(const char *text, size_t length, const char *word)
 	return strlen(word) == length && memcmp(text, word, length) == 0;
 }
 
-/* The place of the word in "a|b|c"; -1. */
-static int
-word_index(const char *words, const char *text, size_t length)
-{
-	for (int i = 0;; i++) {
-		size_t n = strcspn(words, "|");
-
-		if (n == length && memcmp(words, text, n) == 0)
-			return i;
-		if (!words[n])
-			return -1;
-		words += n + 1;
-	}
-}
-
-/* "a|b|c" as "a, b or c". */
-static const char *
-words_told(char *buffer, size_t bytes, const char *words)
-{
-	size_t n = 0;
-
-	for (; *words && n + 5 < bytes; words++) {
-		const char *joint = strchr(words + 1, '|') ? ", " : " or ";
-
-		if (*words != '|') {
-			buffer[n++] = *words;
-		} else {
-			memcpy(buffer + n, joint, strlen(joint));
-			n += strlen(joint);
-		}
-	}
-	buffer[n] = '\0';
-	return buffer;
-}
-
 static int
 parse_word(struct draft *draft, const struct key *key, const struct item *item)
 {
 	const char *words = key->shown.values;
-	char told[64];
-	int i = word_index(words, item->value, item->value_length);
+	char told[128];
+	int i = words_index(words, item->value, item->value_length);
 
 	if (i < 0)
 		return refuse(draft, item, "use %s",
@@ -310,6 +285,20 @@ parse_ns(struct draft *draft, const struct key *key, const struct item *item)
 }
 
 static int
+parse_set(struct draft *draft, const struct key *key, const struct item *item)
+{
+	char told[128];
+	unsigned bits;
+
+	if (words_set(key->shown.values, item->value, item->value_length,
+		      &bits) != 0)
+		return refuse(draft, item, "use %s; + between several",
+			      words_told(told, sizeof told, key->shown.values));
+	*(_Atomic unsigned *)member(&draft->settings, key->offset) = bits;
+	return 0;
+}
+
+static int
 parse_tier(struct draft *draft, const struct item *item)
 {
 	struct settings *s = &draft->settings;
@@ -373,7 +362,7 @@ refuse_key(struct draft *draft, const struct item *item)
 	const char *name = nearest_word(item->text, item->name_length,
 					key_name);
 	const char *is = memchr(item->text, '=', item->name_length);
-	char all[160];
+	char all[192];
 	size_t n = 0;
 
 	if (name)
@@ -427,6 +416,9 @@ parse_item(struct draft *draft, const struct item *item, bool started)
 		break;
 	case KIND_NS:
 		error = parse_ns(draft, key, &bare);
+		break;
+	case KIND_SET:
+		error = parse_set(draft, key, &bare);
 		break;
 	case KIND_TIER:
 		error = parse_tier(draft, &bare);
@@ -491,6 +483,10 @@ commit_locked(struct settings *into, struct draft *draft)
 			break;
 		case KIND_SOURCE:
 			into->sources = from->sources;
+			break;
+		case KIND_SET:
+			*(_Atomic unsigned *)member(into, at) = *(
+				_Atomic unsigned *)member(from, at);
 			break;
 		case KIND_MARK:
 			*(_Atomic unsigned *)member(into, beside) = *(

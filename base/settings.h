@@ -40,6 +40,10 @@ enum settings_source {
 	SETTINGS_SOURCES_ALL = (1 << 7) - 1,
 };
 
+/* gc:WORD+WORD: the bits of these words' places. */
+#define SETTINGS_GC_WORDS "off|auto|boehm|cpython|lua|ruby|php|ocaml|jvm|node"
+#define SETTINGS_GC_AUTO 0x2u
+
 #define SETTINGS_NAME_BYTES 64
 #define SETTINGS_TIERS_MAX 16
 
@@ -65,7 +69,9 @@ struct settings {
 	_Atomic uint64_t deadline_ns; /* deadline:250ms for one shrinker */
 	_Atomic uint64_t start_bytes; /* start:16M: heap that starts threads */
 	_Atomic int huge;             /* huge:on|off  huge pages */
-	char root[PATH_MAX];          /* root:DIR in front of /proc, /sys */
+	_Atomic unsigned gc;          /* gc:off|auto|boehm+lua ...: bits */
+	_Atomic uint64_t gc_interval_ns; /* gc-interval:10s; 0: no filter */
+	char root[PATH_MAX];             /* root:DIR in front of /proc, /sys */
 	struct settings_tier tiers[SETTINGS_TIERS_MAX];
 	unsigned tiers_count;
 };
@@ -93,7 +99,7 @@ void settings_tell(void);
  * 0, -EINVAL, or -EBUSY where `started` and a key comes too late: bad (may be
  * NULL) gets one line that names key, value and reason. All or nothing.
  */
-#define SETTINGS_BAD_BYTES 256
+#define SETTINGS_BAD_BYTES 320
 int settings_parse(struct settings *into, const char *text, bool started,
 		   char bad[SETTINGS_BAD_BYTES]);
 

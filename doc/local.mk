@@ -3,6 +3,7 @@ dist_man_MANS += \
 	%D%/man/spillway.1 \
 	%D%/man/spillway.7 \
 	%D%/man/spillway_arena.3 \
+	%D%/man/spillway_gc.3 \
 	%D%/man/spillway_pressure.3 \
 	%D%/man/spillway_reclaim.3 \
 	%D%/man/spillway_shrinker.3

@@ -273,10 +273,13 @@ write_shrinkers(struct json *j)
 	json_number(j, "shrinkers_not_shown", n - i);
 }
 
+void (*_Atomic control_more)(struct json *json);
+
 static void
 answer_state(struct client *c, enum control_verb verb)
 {
 	const struct core_heap *heap = core_heap();
+	void (*more)(struct json *) = atomic_load(&control_more);
 	struct spw_stats stats = { .size = sizeof stats };
 	struct monitor_view view;
 	struct json j;
@@ -303,6 +306,8 @@ answer_state(struct client *c, enum control_verb verb)
 	if (verb == CONTROL_STAT) {
 		write_counters(&j, &stats);
 		write_shrinkers(&j);
+		if (more)
+			more(&j);
 	}
 	describe_sources(&j);
 	json_close(&j, '}');

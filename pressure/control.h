@@ -59,4 +59,8 @@ struct control_request {
 void control_parse(const char *text, size_t length,
 		   struct control_request *request);
 
+/* Adds to the answer of `stat`, where set: what subsystems have to say. */
+struct json;
+extern void (*_Atomic control_more)(struct json *json);
+
 #endif

@@ -531,14 +531,19 @@ ask_all(struct pass *pass, struct asked *list, unsigned count)
 	}
 }
 
+void (*_Atomic pass_begins)(void);
+
 void
 pass_run(struct pass *pass)
 {
+	void (*begins)(void) = atomic_load(&pass_begins);
 	struct spw_shrinker *collected[SHRINKERS_PASS_MAX];
 	struct asked list[SHRINKERS_PASS_MAX];
 	uint64_t start = clock_now_ns();
 	unsigned count;
 
+	if (begins && pass->level >= SPW_LEVEL_MEDIUM)
+		begins();
 	count = shrinkers_collect(collected, SHRINKERS_PASS_MAX,
 				  tier_max(pass->level));
 	for (unsigned i = 0; i < count; i++)

@@ -36,6 +36,9 @@ struct pass {
 
 void pass_run(struct pass *pass);
 
+/* Called, where set, before a pass of level medium and above asks anybody. */
+extern void (*_Atomic pass_begins)(void);
+
 /*
  * threads:never: a pass in the calling thread, of what is free alone or
  * (everybody) of every shrinker. Returns bytes.

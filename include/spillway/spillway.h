@@ -12,6 +12,7 @@
 #define SPILLWAY_SPILLWAY_H
 
 #include <spillway/arena.h>
+#include <spillway/gc.h>
 #include <spillway/osv.h>
 #include <spillway/pressure.h>
 #include <spillway/reclaim.h>

@@ -56,6 +56,8 @@ _ZdaPvSt11align_val_tRKSt9nothrow_t _ZdlPvmSt11align_val_t
 _ZdaPvmSt11align_val_t'
 # How a program's seccomp filter is noticed: alloc/sandbox.c
 wrapped='prctl syscall'
+# What arms the bridge to Boehm's collector: gc-bridge/boehm_init.c
+bridged='GC_init GC_pthread_create'
 
 missing()
 {
@@ -77,7 +79,7 @@ if [ -e "$interposer" ]; then
 		'the interposer defines operator new and delete in all forms'
 	result "$(echo "$all" | grep -E '^(je_|malloc_conf|spw_heap_)')" \
 		"nothing internal to jemalloc is exported"
-	allowed=$(echo "$family $jemalloc $operators $wrapped osv_register_shrinker" |
+	allowed=$(echo "$family $jemalloc $operators $wrapped $bridged osv_register_shrinker" |
 		tr ' ' '\n')
 	result "$(echo "$all" | grep -v '^spw_' | grep -vxF "$allowed")" \
 		'everything else that the interposer exports is spw_*'

@@ -8,7 +8,7 @@
 check_LTLIBRARIES += %D%/libbase.la
 %C%_libbase_la_SOURCES = base/assert.c base/elsewhere.c base/fault.c \
 	base/file.c base/lock.c base/log.c base/nearest.c base/settings.c \
-	base/spillway.c base/units.c
+	base/spillway.c base/units.c base/words.c
 %C%_libbase_la_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 base_tests = %D%/fault %D%/file %D%/lock %D%/log %D%/nearest %D%/settings \
 	%D%/units

@@ -215,9 +215,10 @@ refusals_name_key_value_and_reason(void)
 		  "limit:1x: unknown unit 'x'; use B, K, M, G, T, P, E" },
 		{ "\x01\xff:1", "?\?:1: unknown key; the keys are off, "
 				"threads, limit, oom, pagecache, soft, hard, "
-				"gate, deadline, start, tier, huge, log, "
-				"cgroup, machine, rlimit, psi, notify, "
-				"systemd, control, root" },
+				"gate, deadline, start, tier, huge, gc, "
+				"gc-interval, log, cgroup, machine, "
+				"rlimit, psi, notify, systemd, control, "
+				"root" },
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What must happen to libgc on the program's own thread, and its elastic heap.
+ *
+ * boehm_arm() is called behind GC_init() (boehm_init.c) or by
+ * spw_gc_attach("boehm"). It
+ *  - lets threads register. GC_allow_register_threads() also starts marker
+ *    threads, which a program without threads does not have; while it runs,
+ *    GC_parallel says that they are there (8.2 looks at that), so that the
+ *    program's first own thread starts them as ever.
+ *  - takes our writable data out of the roots: a small collection would take
+ *    182 us instead of 19 for the sake of jemalloc's tables.
+ *  - hooks the heap's growth. The hook runs under libgc's lock on a thread of
+ *    the program's: it charges the gate (sensing), starts our threads once,
+ *    and tunes.
+ *
+ * Elastic: libgc collects when as much was allocated as a third of the heap
+ * (free_space_divisor 3), however much memory there is. While headroom is
+ * plenty, a collection is put off until a part of the headroom was allocated
+ * (GC_set_min_bytes_allocd); as the headroom shrinks so does that, down to
+ * libgc's own values. Plain stores that libgc reads under its lock.
+ */
+#include "gc-bridge/boehm.h"
+
+#include <stdatomic.h>
+
+#include "base/settings.h"
+#include "gc-bridge/bridge.h"
+#include "gc-bridge/symbols.h"
+#include "pressure/core.h"
+#include "pressure/gate.h"
+
+/* Of the headroom, what may be allocated between two collections. */
+#define HEADROOM_SHARE 8
+#define LEAST_BYTES (16ul << 20)
+#define MOST_BYTES (512ul << 20)
+
+static _Atomic bool armed, threads_seen, hooked;
+static void (*next_resize)(boehm_word bytes);
+static size_t min_before; /* libgc's own value */
+static _Atomic boehm_word known_bytes;
+
+bool
+boehm_is_armed(void)
+{
+	return atomic_load(&armed) || atomic_load(&threads_seen);
+}
+
+void
+boehm_tune(uint64_t headroom_bytes)
+{
+	const struct boehm *b = boehm();
+	uint64_t part = headroom_bytes / HEADROOM_SHARE;
+
+	if (!atomic_load(&hooked) || !b->set_min_bytes_allocd)
+		return;
+	if (headroom_bytes == UINT64_MAX || part < LEAST_BYTES) {
+		b->set_min_bytes_allocd(min_before);
+		return;
+	}
+	b->set_min_bytes_allocd(part < MOST_BYTES ? part : MOST_BYTES);
+}
+
+/* Under libgc's lock. */
+static void
+resized(boehm_word bytes)
+{
+	boehm_word before = atomic_exchange(&known_bytes, bytes);
+	static _Atomic bool started;
+
+	if (next_resize)
+		next_resize(bytes);
+	if (bytes > before)
+		gate_charge(bytes - before);
+	if (bytes < settings()->start_bytes)
+		return;
+	/* Once: a second start, in a forked child, might meet a fork that
+	 * holds our locks and waits for libgc's. */
+	if (!core_running() && !atomic_exchange(&started, true))
+		core_start();
+	boehm_tune(bridge_headroom());
+}
+
+static void
+hook_growth(void)
+{
+	const struct boehm *b = boehm();
+
+	if (!b->get_on_heap_resize || !b->set_on_heap_resize ||
+	    !b->get_min_bytes_allocd)
+		return;
+	min_before = b->get_min_bytes_allocd();
+	if (!min_before)
+		min_before = 1;
+	next_resize = b->get_on_heap_resize();
+	atomic_store(&known_bytes, b->get_heap_size());
+	atomic_store(&hooked, true);
+	b->set_on_heap_resize(resized);
+}
+
+static void
+allow_threads(void)
+{
+	const struct boehm *b = boehm();
+	bool quiet = b->parallel && !*b->parallel && boehm_can_sweep();
+
+	if (quiet)
+		*b->parallel = 1;
+	b->allow_register_threads();
+	if (quiet)
+		*b->parallel = 0;
+}
+
+void
+boehm_arm(void)
+{
+	char *start, *end;
+
+	if (!boehm_find() || !boehm()->is_init_called() ||
+	    atomic_exchange(&armed, true))
+		return;
+	allow_threads();
+	if (boehm()->exclude_static_roots &&
+	    symbols_data_of(&armed, &start, &end))
+		boehm()->exclude_static_roots(start, end);
+	hook_growth();
+}
+
+void
+boehm_note_threads(void)
+{
+	atomic_store(&threads_seen, true);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One collection: ask, measure, remember.
+ *
+ * Called by bridge.c on the bridge's thread (job_heap on any); calls the
+ * runtime through guard.c, and the heap to give back what this thread caches,
+ * since what a collector frees to malloc lands in this thread's cache.
+ *
+ * A heap that is largely in swap is not marked: a mark reads all of it back
+ * in, which costs more than it gives (bookmarking collection, "garbage
+ * collection without paging", 2005). Such a runtime is asked at level LOW,
+ * where it can give without a mark, and else not at all.
+ */
+#include "gc-bridge/job.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "gc-bridge/guard.h"
+#include "pressure/core.h"
+#include "pressure/limits.h"
+
+#define SWAP_BYTES_MIN (16ull << 20)
+#define SWAP_SHARE 4
+
+static uint64_t
+resident_bytes(void)
+{
+	char text[128];
+	uint64_t pages[7];
+
+	if (file_read("/proc/self/statm", text, sizeof text) <= 0 ||
+	    limits_parse_statm(text, pages) != 0)
+		return 0;
+	return pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t
+job_heap(struct spw_gc *gc)
+{
+	return gc->options.heap ? gc->options.heap(gc->options.context) :
+				  resident_bytes();
+}
+
+void
+job_reset(struct spw_gc *gc, const struct spw_gc_options *options,
+	  const struct bridge_runtime *runtime)
+{
+	atomic_store(&gc->work, BRIDGE_REST);
+	atomic_store(&gc->thread, BRIDGE_NO_THREAD);
+	atomic_store(&gc->hung, false);
+	atomic_store(&gc->tune_due, false);
+	memset(&gc->policy, 0, sizeof gc->policy);
+	atomic_store(&gc->collections, 0);
+	atomic_store(&gc->refused, 0);
+	atomic_store(&gc->gained, 0);
+	atomic_store(&gc->last_gain, 0);
+	atomic_store(&gc->last_ns, 0);
+	atomic_store(&gc->ns_max, 0);
+	atomic_store(&gc->ended_ns, 0);
+	gc->runtime = runtime;
+	gc->options = *options;
+	gc->shrinker = NULL;
+	gc->subscription = NULL;
+	strncpy(gc->name, options->name, sizeof gc->name - 1);
+	gc->options.name = gc->name;
+}
+
+/* Whether so much of the process is in swap that a mark would page. */
+static bool
+is_swapped_out(void)
+{
+	static _Thread_local char text[4096];
+	uint64_t swap = 0, resident = 0;
+
+	if (file_read("/proc/self/status", text, sizeof text) <= 0 ||
+	    file_field(text, "VmSwap:", &swap) != 0 ||
+	    file_field(text, "VmRSS:", &resident) != 0)
+		return false;
+	swap <<= 10;
+	resident <<= 10;
+	return swap >= SWAP_BYTES_MIN && swap >= resident / (SWAP_SHARE - 1);
+}
+
+struct call {
+	struct spw_gc *gc;
+	size_t went;
+};
+
+static void
+collect(void *argument)
+{
+	struct call *c = argument;
+	struct spw_gc *gc = c->gc;
+
+	c->went = gc->options.collect(gc->level, gc->deadline_ns,
+				      gc->options.context);
+}
+
+static void
+tune(void *argument)
+{
+	struct spw_gc *gc = argument;
+
+	gc->options.tune(bridge_headroom(), gc->options.context);
+}
+
+void
+job_tune(struct spw_gc *gc)
+{
+	if (gc->options.tune && guard_call(tune, gc) != 0)
+		log_write(SPW_LOG_ERROR, "gc %s: its tune threw", gc->name);
+}
+
+static void
+note(struct spw_gc *gc, uint64_t began, uint64_t before, size_t went)
+{
+	uint64_t after = resident_bytes(), now = clock_now_ns();
+	uint64_t gain = before > after ? before - after : 0;
+
+	if (gain < went && !gc->runtime)
+		gain = went;
+	core_count(&gc->collections, 1);
+	core_count(&gc->gained, gain);
+	atomic_store(&gc->last_gain, gain);
+	atomic_store(&gc->last_ns, now - began);
+	core_count_max(&gc->ns_max, now - began);
+	atomic_store(&gc->ended_ns, now);
+	log_write(SPW_LOG_INFO, "gc %s: level %d, %llu bytes back in %llu us",
+		  gc->name, (int)gc->level, (unsigned long long)gain,
+		  (unsigned long long)((now - began) / 1000));
+}
+
+bool
+job_collect(struct spw_gc *gc)
+{
+	const struct core_heap *heap = core_heap();
+	uint64_t began = clock_now_ns(), before = resident_bytes();
+	uint64_t heap_before = job_heap(gc);
+	struct call call = { .gc = gc };
+
+	atomic_store(&gc->began_ns, began);
+	if (is_swapped_out()) {
+		gc->level = SPW_LEVEL_LOW;
+		if (!gc->runtime || !gc->runtime->gives_unmarked) {
+			log_write(SPW_LOG_INFO,
+				  "gc %s: largely in swap, not marked",
+				  gc->name);
+			core_count(&gc->refused, 1);
+			return true;
+		}
+	}
+	if (guard_call(collect, &call) != 0)
+		return false;
+	if (heap && heap->flush_thread)
+		heap->flush_thread();
+	policy_note(&gc->policy, began, clock_now_ns(), heap_before,
+		    job_heap(gc));
+	note(gc, began, before, call.went);
+	job_tune(gc);
+	return true;
+}

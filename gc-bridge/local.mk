@@ -1,0 +1,20 @@
+# gc-bridge: collectors that are in the process, and how they are asked.
+core_sources += \
+	%D%/boehm.c %D%/boehm.h \
+	%D%/boehm_arm.c \
+	%D%/boehm_roots.c \
+	%D%/boehm_soft.c \
+	%D%/boehm_sweep.c \
+	%D%/bridge.c %D%/bridge.h \
+	%D%/describe.c %D%/describe.h \
+	%D%/detect.c %D%/detect.h \
+	%D%/gc.c \
+	%D%/guard.c %D%/guard.h \
+	%D%/job.c %D%/job.h \
+	%D%/policy.c %D%/policy.h \
+	%D%/runtimes.h \
+	%D%/symbols.c %D%/symbols.h
+
+# What an unmodified program calls: preloaded, before the runtime's own.
+malloc_sources += \
+	%D%/boehm_init.c

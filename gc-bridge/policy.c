@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The rate filter: a collection costs the program a pause, and where nothing
+ * has become garbage since the last it gives nothing.
+ *
+ * Called by bridge.c alone, on the reclaimer (due) and on the bridge's thread
+ * (note) while no other looks; calls nothing.
+ *
+ * Due is what has grown by max(50 MiB, a fifth of the last gain) and waited
+ * for the interval (10 s), doubled for each collection in a row that gained
+ * under 5 % (EVE#4294; FACTS-GC). To that we add one way round the interval:
+ * a program that makes garbage fills the whole headroom within a second, and
+ * shall not be killed for the sake of 10 s. So where the heap has grown again
+ * by half of what the last collection gained, only the share of time counts:
+ * ten times its duration at medium, three times at critical; and near a limit
+ * below 50 MiB of headroom an eighth of the heap is growth enough.
+ */
+#include "gc-bridge/policy.h"
+
+#include "base/clock.h"
+
+#define MIB (1ull << 20)
+#define GROWTH_BYTES (50 * MIB)
+#define GROWTH_CRITICAL_BYTES (4 * MIB)
+#define GROWTH_ASKED_BYTES (1 * MIB)
+#define POOR_DOUBLINGS_MAX 6
+#define SHARE_MEDIUM 10
+#define SHARE_CRITICAL 3
+
+uint64_t
+policy_growth(const struct policy *p, uint64_t heap_bytes)
+{
+	return heap_bytes > p->heap_bytes ? heap_bytes - p->heap_bytes : 0;
+}
+
+static uint64_t
+growth_needed(const struct policy *p, enum spw_level level)
+{
+	uint64_t need = GROWTH_BYTES;
+
+	if (level == SPW_LEVEL_CRITICAL) {
+		need = p->heap_bytes / 8;
+		if (need > GROWTH_BYTES)
+			need = GROWTH_BYTES;
+		if (need < GROWTH_CRITICAL_BYTES)
+			need = GROWTH_CRITICAL_BYTES;
+	}
+	return need > p->gain_bytes / 5 ? need : p->gain_bytes / 5;
+}
+
+bool
+policy_due(const struct policy *p, const struct policy_now *now)
+{
+	uint64_t grown = policy_growth(p, now->heap_bytes);
+	uint64_t since = now->now_ns - p->ended_ns;
+	uint64_t share = now->level == SPW_LEVEL_CRITICAL ? SHARE_CRITICAL :
+							    SHARE_MEDIUM;
+	uint32_t doublings = p->poor < POOR_DOUBLINGS_MAX ? p->poor :
+							    POOR_DOUBLINGS_MAX;
+
+	if (!p->ended_ns || !now->interval_ns)
+		return true;
+	if (now->asked)
+		return grown >= GROWTH_ASKED_BYTES;
+	if (grown < growth_needed(p, now->level))
+		return false;
+	if (since >= now->interval_ns << doublings)
+		return true;
+	return !p->poor && grown >= p->gain_bytes / 2 &&
+	       since >= share * p->took_ns;
+}
+
+void
+policy_fell(struct policy *p, uint64_t heap_bytes)
+{
+	if (!p->ended_ns || heap_bytes >= p->heap_bytes)
+		return;
+	p->gain_bytes += p->heap_bytes - heap_bytes;
+	if (p->gain_bytes >= (heap_bytes + p->gain_bytes) / 20)
+		p->poor = 0;
+	p->heap_bytes = heap_bytes;
+}
+
+void
+policy_note(struct policy *p, uint64_t began_ns, uint64_t ended_ns,
+	    uint64_t heap_before_bytes, uint64_t heap_after_bytes)
+{
+	p->took_ns = ended_ns - began_ns;
+	p->ended_ns = ended_ns;
+	p->gain_bytes = heap_before_bytes > heap_after_bytes ?
+				heap_before_bytes - heap_after_bytes :
+				0;
+	p->heap_bytes = heap_after_bytes;
+	if (p->gain_bytes < heap_before_bytes / 20)
+		p->poor++;
+	else
+		p->poor = 0;
+}
