@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* gc-bridge/policy.c: when a collector may be asked again. */
+#include "gc-bridge/policy.h"
+
+#include "base/clock.h"
+#include "tests/tap.h"
+
+#define MIB (1ull << 20)
+
+static struct policy
+after(uint64_t took_ns, uint64_t before, uint64_t heap)
+{
+	struct policy p = { 0 };
+
+	policy_note(&p, 100 * CLOCK_S - took_ns, 100 * CLOCK_S, before, heap);
+	return p;
+}
+
+static bool
+due(const struct policy *p, uint64_t since_ns, uint64_t heap,
+    enum spw_level level)
+{
+	struct policy_now now = { .now_ns = 100 * CLOCK_S + since_ns,
+				  .heap_bytes = heap,
+				  .interval_ns = 10 * CLOCK_S,
+				  .level = level };
+
+	return policy_due(p, &now);
+}
+
+static void
+filter(void)
+{
+	struct policy p = { 0 };
+
+	tap_ok(due(&p, 0, 1, SPW_LEVEL_MEDIUM), "the first is always due");
+	p = after(10 * CLOCK_MS, 100 * MIB, 90 * MIB);
+	tap_ok(!due(&p, 60 * CLOCK_S, 120 * MIB, SPW_LEVEL_MEDIUM),
+	       "30 MiB of growth are none");
+	tap_ok(due(&p, 60 * CLOCK_S, 140 * MIB, SPW_LEVEL_MEDIUM),
+	       "50 MiB are");
+	p = after(10 * CLOCK_MS, 2000 * MIB, 500 * MIB);
+	tap_ok(!due(&p, 60 * CLOCK_S, 700 * MIB, SPW_LEVEL_MEDIUM),
+	       "less than a fifth of the last gain is none");
+	tap_ok(due(&p, 60 * CLOCK_S, 800 * MIB, SPW_LEVEL_MEDIUM),
+	       "a fifth is");
+	tap_ok(!due(&p, 9 * CLOCK_S, 800 * MIB, SPW_LEVEL_MEDIUM),
+	       "but not within the interval");
+}
+
+static void
+round_trips(void)
+{
+	struct policy p = after(100 * CLOCK_MS, 400 * MIB, 100 * MIB);
+
+	tap_ok(due(&p, 1 * CLOCK_S, 260 * MIB, SPW_LEVEL_MEDIUM),
+	       "half the gain has grown again: after ten times the pause");
+	tap_ok(!due(&p, 900 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
+	       "and not before");
+	tap_ok(due(&p, 300 * CLOCK_MS, 260 * MIB, SPW_LEVEL_CRITICAL),
+	       "after three times where it is critical");
+	tap_ok(!due(&p, 200 * CLOCK_MS, 260 * MIB, SPW_LEVEL_CRITICAL),
+	       "and not before that");
+}
+
+static void
+poor(void)
+{
+	struct policy p = after(10 * CLOCK_MS, 100 * MIB, 99 * MIB);
+
+	tap_is(p.poor, 1, "one in a hundred is a poor gain");
+	tap_ok(!due(&p, 19 * CLOCK_S, 200 * MIB, SPW_LEVEL_MEDIUM),
+	       "it doubles the interval");
+	tap_ok(due(&p, 20 * CLOCK_S, 200 * MIB, SPW_LEVEL_MEDIUM),
+	       "which ends");
+	tap_ok(!due(&p, 1 * CLOCK_S, 500 * MIB, SPW_LEVEL_CRITICAL),
+	       "nor is there a short cut for it");
+	policy_fell(&p, 50 * MIB);
+	tap_is(p.poor, 0, "what went late makes it a good one");
+	tap_is(policy_growth(&p, 60 * MIB), 10 * MIB, "growth counts from it");
+	tap_is(policy_growth(&p, 40 * MIB), 0, "and is never below nothing");
+}
+
+static void
+who_asks(void)
+{
+	struct policy p = after(10 * CLOCK_MS, 100 * MIB, 50 * MIB);
+	struct policy_now now = { .now_ns = 100 * CLOCK_S + CLOCK_MS,
+				  .heap_bytes = 50 * MIB,
+				  .interval_ns = 10 * CLOCK_S,
+				  .level = SPW_LEVEL_CRITICAL,
+				  .asked = true };
+
+	tap_ok(!policy_due(&p, &now), "who asks twice gets nothing more");
+	now.heap_bytes = 52 * MIB;
+	tap_ok(policy_due(&p, &now), "but what has grown since, at once");
+	now.heap_bytes = 50 * MIB;
+	now.interval_ns = 0;
+	tap_ok(policy_due(&p, &now), "without an interval all is due");
+}
+
+int
+main(void)
+{
+	filter();
+	round_trips();
+	poor();
+	who_asks();
+	return tap_done();
+}
