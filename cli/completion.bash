@@ -20,7 +20,7 @@ _spillway_options()
 {
 	case $1 in
 	run)
-		echo --conf --limit --library --check --quiet --help
+		echo --conf --gc --limit --library --check --quiet --help
 		;;
 	stat)
 		echo --json --watch --help
@@ -48,7 +48,7 @@ _spillway_run()
 			((i++))
 			break
 			;;
-		-c | -l | --conf | --limit | --library)
+		-c | -l | --conf | --gc | --limit | --library)
 			((i++))
 			# "--conf=X" is three words to bash
 			[[ ${COMP_WORDS[i]} == = ]] && ((i++))

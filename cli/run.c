@@ -28,6 +28,8 @@ static const char help[] =
 	"\n"
 	"  -c, --conf=SETTINGS  added to $SPILLWAY_CONF; see spillway(7)\n"
 	"  -l, --limit=SIZE     the same as --conf=limit:SIZE\n"
+	"      --gc=NAMES       which collectors in PROGRAM are asked for\n"
+	"                       memory: off, auto, or boehm,cpython,...\n"
 	"      --library=FILE   this libspillway-malloc.so\n"
 	"      --check          only say whether it will work for PROGRAM:\n"
 	"                       exit code 0, or 1 with the reason\n"
@@ -54,6 +56,7 @@ print_settings(void)
 struct run_options {
 	const char *conf;
 	const char *limit;
+	const char *gc;
 	const char *library;
 	bool check;
 	bool quiet;
@@ -65,6 +68,7 @@ parse_options(int argc, char **argv, struct run_options *o)
 	static const struct option names[] = {
 		{ "conf", required_argument, NULL, 'c' },
 		{ "limit", required_argument, NULL, 'l' },
+		{ "gc", required_argument, NULL, 'g' },
 		{ "library", required_argument, NULL, 'L' },
 		{ "check", no_argument, NULL, 'C' },
 		{ "quiet", no_argument, NULL, 'q' },
@@ -81,6 +85,9 @@ parse_options(int argc, char **argv, struct run_options *o)
 			break;
 		case 'l':
 			o->limit = optarg;
+			break;
+		case 'g':
+			o->gc = optarg;
 			break;
 		case 'L':
 			o->library = optarg;
@@ -132,6 +139,24 @@ append_variable(const char *name, const char *separator, const char *value)
 	return error;
 }
 
+/* --gc=a,b is the setting gc:a+b. */
+static int
+set_gc(const char *names)
+{
+	char text[128];
+	int n = snprintf(text, sizeof text, "gc:%s", names);
+
+	if (n < 0 || (size_t)n >= sizeof text)
+		return say_usage("--gc: too many names");
+	for (char *at = text; *at; at++)
+		if (*at == ',')
+			*at = '+';
+	n = check_settings("--gc", text);
+	if (!n && append_variable("SPILLWAY_CONF", ",", text))
+		n = say_usage("--gc: out of memory");
+	return n;
+}
+
 static int
 set_settings(const struct run_options *o)
 {
@@ -140,7 +165,7 @@ set_settings(const struct run_options *o)
 	int code = 0;
 
 	/* What is added to something wrong would be ignored with it. */
-	if (old && (o->conf || o->limit))
+	if (old && (o->conf || o->limit || o->gc))
 		code = check_settings("SPILLWAY_CONF", old);
 	if (!code && o->conf) {
 		code = check_settings("--conf", o->conf);
@@ -156,6 +181,8 @@ set_settings(const struct run_options *o)
 		if (!code && append_variable("SPILLWAY_CONF", ",", limit))
 			code = say_usage("--limit: out of memory");
 	}
+	if (!code && o->gc)
+		code = set_gc(o->gc);
 	return code ? COMMAND_RUN_FAILED : 0;
 }
 

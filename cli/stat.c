@@ -158,6 +158,32 @@ print_shrinkers(const char *reply)
 }
 
 static void
+print_collectors(const char *reply)
+{
+	const char *s = reply_first(reply_find(reply, "collectors"));
+
+	if (!s)
+		return;
+	printf("collectors\n  %-10s %-10s %11s %6s %11s %11s %10s %10s\n",
+	       "NAME", "STATE", "HEAP", "CALLS", "GAVE", "LAST GAVE", "LONGEST",
+	       "AGO");
+	for (; s; s = reply_next(s)) {
+		char name[64], state[16];
+		uint64_t ago = show_number(s, "ended_ns_ago");
+
+		printf("  %-10s %-10s %11s %6llu %11s %11s %10s %10s\n",
+		       reply_string(s, "name", name, sizeof name),
+		       reply_string(s, "state", state, sizeof state),
+		       show_bytes(counter(s, "heap_bytes")),
+		       counter(s, "collections"),
+		       show_bytes(counter(s, "gained_bytes")),
+		       show_bytes(counter(s, "last_gain_bytes")),
+		       show_ns(counter(s, "ns_max")),
+		       ago == UINT64_MAX ? "never" : show_ns(ago));
+	}
+}
+
+static void
 print_text(const struct client *client)
 {
 	const char *reply = client->reply;
@@ -170,6 +196,7 @@ print_text(const struct client *client)
 	show_pressure(reply);
 	print_counters(reply_find(reply, "counters"));
 	print_shrinkers(reply);
+	print_collectors(reply);
 	show_sources(reply);
 }
 

@@ -94,7 +94,7 @@ collect(enum spw_level level, uint64_t deadline_ns, void *context)
 	r->asked++;
 	r->level = (int)level;
 	r->on = pthread_self();
-	switch (r->mood) {
+	switch (atomic_load(&r->mood)) {
 	case THROWS:
 		throw();
 		break;
