@@ -24,6 +24,8 @@
 #define GROWTH_CRITICAL_BYTES (4 * MIB)
 #define GROWTH_ASKED_BYTES (1 * MIB)
 #define POOR_DOUBLINGS_MAX 6
+/* Not twice in one pass, whatever the interval. */
+#define PASS_NS (40 * CLOCK_MS)
 #define SHARE_MEDIUM 10
 #define SHARE_CRITICAL 3
 
@@ -58,8 +60,10 @@ policy_due(const struct policy *p, const struct policy_now *now)
 	uint32_t doublings = p->poor < POOR_DOUBLINGS_MAX ? p->poor :
 							    POOR_DOUBLINGS_MAX;
 
-	if (!p->ended_ns || !now->interval_ns)
+	if (!p->ended_ns)
 		return true;
+	if (!now->interval_ns)
+		return since >= PASS_NS * (now->asked && !grown ? 10 : 1);
 	if (now->asked)
 		return grown >= GROWTH_ASKED_BYTES;
 	if (grown < growth_needed(p, now->level))

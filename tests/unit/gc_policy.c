@@ -96,7 +96,10 @@ who_asks(void)
 	tap_ok(policy_due(&p, &now), "but what has grown since, at once");
 	now.heap_bytes = 50 * MIB;
 	now.interval_ns = 0;
-	tap_ok(policy_due(&p, &now), "without an interval all is due");
+	tap_ok(!policy_due(&p, &now), "not twice in a pass");
+	now.heap_bytes = 51 * MIB;
+	now.now_ns += 40 * CLOCK_MS;
+	tap_ok(policy_due(&p, &now), "without an interval all else is due");
 }
 
 int
