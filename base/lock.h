@@ -30,6 +30,16 @@ enum base_rank {
 	BASE_RANK_REGISTRY,      /* the list of shrinkers */
 	BASE_RANK_SUBSCRIBERS,   /* the list of subscriptions */
 	BASE_RANK_REQUEST,       /* queue of reclaim requests */
+	BASE_RANK_CACHE_LIST,    /* creating and destroying caches */
+	BASE_RANK_CACHE_REQUEST, /* spw_cache_shrink, one at a time */
+	BASE_RANK_CACHE_EVICT,   /* one eviction at a time; over grace periods,
+				  * so that fork does not take it */
+	BASE_RANK_CACHE_SHARD,   /* an open segment, a few stores; of caches, */
+	BASE_RANK_CACHE_SWEEP,   /* as what follows: fork waits for writers, */
+	BASE_RANK_CACHE_RESIZE,  /* and takes none of them */
+	BASE_RANK_CACHE_POOL,
+	BASE_RANK_CACHE_WINDOW,  /* which segments are taken */
+	BASE_RANK_JOBS,          /* the list of jobs */
 	BASE_RANK_PURGE,         /* one purge at a time, none during a fork */
 	BASE_RANK_THREAD_CACHES, /* list of explicit tcaches of threads */
 	BASE_RANK_GC_SOFT,       /* free soft references */

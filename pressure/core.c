@@ -36,6 +36,7 @@
 #include "base/settings.h"
 #include "pressure/engine.h"
 #include "pressure/gate.h"
+#include "pressure/jobs.h"
 #include "pressure/monitor.h"
 #include "pressure/requests.h"
 #include "pressure/shrinkers.h"
@@ -57,6 +58,7 @@ static struct base_lock start_lock = BASE_LOCK(BASE_RANK_START);
 static _Atomic int state = STOPPED;
 static _Atomic bool loaded, sandboxed, handlers_there;
 static _Atomic(const struct core_heap *) heap;
+static _Atomic(const struct core_fork *) above; /* core_fork_add() */
 static void (*on_start)(void);
 static pid_t started_in;   /* Guarded by start_lock. */
 static bool monitor_there; /* so is this: the reclaimer could not be had */
@@ -71,6 +73,12 @@ void
 core_on_start(void (*start)(void))
 {
 	on_start = start;
+}
+
+void
+core_fork_add(const struct core_fork *hooks)
+{
+	atomic_store(&above, hooks);
 }
 
 void
@@ -94,6 +102,8 @@ fork_prepare(void)
 	if (h && h->fork_prepare)
 		h->fork_prepare();
 	rcu_fork_prepare();
+	if (atomic_load(&above))
+		atomic_load(&above)->prepare();
 	lock_fork_prepare();
 }
 
@@ -103,6 +113,8 @@ fork_parent(void)
 	const struct core_heap *h = core_heap();
 
 	lock_fork_parent();
+	if (atomic_load(&above))
+		atomic_load(&above)->parent();
 	rcu_fork_parent();
 	if (h && h->fork_parent)
 		h->fork_parent();
@@ -125,6 +137,9 @@ fork_child(void)
 	engine_fork_child();
 	shrinkers_fork_child();
 	subscribers_fork_child();
+	jobs_fork_child();
+	if (atomic_load(&above))
+		atomic_load(&above)->child();
 	gate_reset();
 	memset(&core_counters, 0, sizeof core_counters);
 	memset(threads, 0, sizeof threads);

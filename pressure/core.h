@@ -56,6 +56,15 @@ void core_on_start(void (*start)(void));
 void core_heap_set(const struct core_heap *heap);
 const struct core_heap *core_heap(void);
 
+/* What a layer above does around fork(2): after liburcu's handler and before
+ * locks are taken; in the child, after both. One of them. */
+struct core_fork {
+	void (*prepare)(void);
+	void (*parent)(void);
+	void (*child)(void);
+};
+void core_fork_add(const struct core_fork *hooks);
+
 /*
  * Starts a detached thread with all signals blocked and a small stack, in the
  * caller's descriptor table. 0 or -errno.

@@ -30,6 +30,7 @@
 #include "pressure/call.h"
 #include "pressure/core.h"
 #include "pressure/gate.h"
+#include "pressure/jobs.h"
 #include "pressure/monitor.h"
 #include "pressure/pass.h"
 #include "pressure/requests.h"
@@ -288,6 +289,14 @@ engine_watch(void)
 	rcu_read_unlock();
 }
 
+/* Beside jobs. */
+static bool
+has_work(void)
+{
+	return requests_queued() || subscribers_pending() ||
+	       shrinkers_pending() || want_now();
+}
+
 /* Returns false when this thread has been overtaken. */
 static bool
 sleep_for_work(uint32_t mine)
@@ -299,8 +308,7 @@ sleep_for_work(uint32_t mine)
 		if ((int32_t)(atomic_load(&generation) - mine) > 0)
 			return false;
 		if (atomic_load(&generation) == mine &&
-		    (requests_queued() || subscribers_pending() ||
-		     shrinkers_pending() || want_now()))
+		    (jobs_pending() || has_work()))
 			return true;
 		futex_wait(&work, seen, FUTEX_FOREVER);
 	}
@@ -314,6 +322,9 @@ engine_thread(void *argument)
 	core_thread_starts("spw-reclaimer");
 	generation_here = mine;
 	while (sleep_for_work(mine)) {
+		jobs_run();
+		if (!has_work())
+			continue;
 		atomic_store(&busy, true);
 		if (subscribers_pending())
 			subscribers_run(mine);

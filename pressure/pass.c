@@ -28,9 +28,11 @@
 #include "base/log.h"
 #include "pressure/call.h"
 #include "pressure/core.h"
+#include "pressure/jobs.h"
 #include "pressure/limits.h"
 #include "pressure/monitor.h"
 #include "pressure/requests.h"
+#include "pressure/share.h"
 #include "pressure/shrinkers.h"
 
 #define MIB (1ull << 20)
@@ -39,7 +41,6 @@
 #define STEP_SOFT_BYTES (16 * MIB)
 /* Of a shrinker of the program: its call costs two readings. */
 #define STEP_PROGRAM_BYTES (8 * MIB)
-#define SHARE_MIN_BYTES (64ull << 10)
 /* What a shrinker without a count is taken for, while it gives anything. */
 #define UNKNOWN_BYTES (64 * MIB)
 #define SENSE_NS (2 * CLOCK_MS)
@@ -50,12 +51,6 @@
 #define SCATTERED_NS (50 * CLOCK_MS)
 #define LATER_SOFT_NS (1 * CLOCK_S)
 #define LATER_HARD_NS (50 * CLOCK_MS)
-
-struct asked {
-	struct spw_shrinker *shrinker;
-	uint64_t count; /* UINT64_MAX: unknown */
-	bool dry;       /* gave nothing when last asked */
-};
 
 /* Only one thread runs passes; what it found is read by the monitor.
  * UNKNOWN until a first pass has asked. */
@@ -219,13 +214,15 @@ resident_part(uint64_t got, uint64_t before, uint64_t after)
 	return fell < got ? fell : got;
 }
 
-/* A shrinker of our own, in steps, sensing in between: bytes returned. */
+/* A shrinker of our own, in steps, sensing in between, up to `most`: bytes
+ * returned. */
 static uint64_t
-ask_exact(struct pass *pass, struct spw_shrinker *s, uint64_t want)
+ask_exact(struct pass *pass, struct spw_shrinker *s, uint64_t most)
 {
 	uint64_t step = is_hard(pass) ? STEP_HARD_BYTES : STEP_SOFT_BYTES;
 	uint64_t went = 0, got, ns = 0;
 	uint64_t resident = pass->asked ? resident_now() : 0;
+	uint64_t want = most;
 
 	while (want) {
 		got = call_shrink(pass, s, want < step ? want : step, &ns);
@@ -244,7 +241,10 @@ ask_exact(struct pass *pass, struct spw_shrinker *s, uint64_t want)
 		if (!pass->asked)
 			monitor_sense(SENSE_NS / 2);
 		requests_progress(pass);
+		jobs_run();
 		want = left(pass);
+		if (want > most - went)
+			want = went < most ? most - went : 0;
 	}
 	return went;
 }
@@ -369,6 +369,7 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 	if (a->count != UINT64_MAX)
 		a->count -= claimed < a->count ? claimed : a->count;
 	requests_progress(pass);
+	jobs_run();
 	return claimed == SPW_SHRINK_LATER ? 0 : went;
 }
 
@@ -383,20 +384,6 @@ may_ask(const struct pass *pass, struct spw_shrinker *s)
 		return false;
 	return pass->asked || now >= atomic_load(&s->hold_until_ns) ||
 	       (is_hard(pass) && !atomic_load(&s->futile));
-}
-
-/* Its count, as far as what it claimed so far came true. */
-static double
-weight(const struct asked *a)
-{
-	double claimed = (double)atomic_load(&a->shrinker->claimed_bytes);
-	double came = (double)atomic_load(&a->shrinker->reclaimed_bytes);
-
-	if (a->count == UINT64_MAX)
-		return 0;
-	return came < claimed ?
-		       (double)a->count * (came + MIB) / (claimed + MIB) :
-		       (double)a->count;
 }
 
 /* Fills in what each could give; returns the sum of what is known. */
@@ -422,58 +409,36 @@ count_all(struct pass *pass, struct asked *list, unsigned count)
 		if (engine_overtaken(pass->generation))
 			return 0;
 		sum += list[i].count;
-		if (!s->exact && !atomic_load(&s->futile))
-			programs += (uint64_t)weight(&list[i]);
+		if ((!s->exact || s->tier > SPW_TIER_FREE) &&
+		    !atomic_load(&s->futile))
+			programs += (uint64_t)share_weight(&list[i]);
 	}
 	atomic_store(&counted_bytes, programs);
 	return sum;
 }
 
-/* Cheapest tier first; in it the known before the unknown, best yield first.
- * Insertion sort: at most SHRINKERS_PASS_MAX, mostly sorted, no allocation. */
-static bool
-before(const struct asked *a, const struct asked *b)
-{
-	if (a->shrinker->tier != b->shrinker->tier)
-		return a->shrinker->tier < b->shrinker->tier;
-	if ((a->count == UINT64_MAX) != (b->count == UINT64_MAX))
-		return b->count == UINT64_MAX;
-	return atomic_load(&a->shrinker->yield_bytes_per_ms) >
-	       atomic_load(&b->shrinker->yield_bytes_per_ms);
-}
-
-static void
-sort(struct asked *list, unsigned count)
-{
-	for (unsigned i = 1; i < count; i++) {
-		struct asked moving = list[i];
-		unsigned j = i;
-
-		for (; j > 0 && before(&moving, &list[j - 1]); j--)
-			list[j] = list[j - 1];
-		list[j] = moving;
-	}
-}
-
-/* This shrinker's part of what is left, by its weight in its tier; all of it
- * where the others' parts are not worth a call. */
+/* A step of one; `end` of its tier. What went. */
 static uint64_t
-share_of(const struct asked *a, const struct asked *end, uint64_t want)
+ask_one(struct pass *pass, struct asked *a, const struct asked *end,
+	uint64_t want, struct asked *all, unsigned all_count)
 {
-	enum spw_tier tier = a->shrinker->tier;
-	double sum = 0, share;
+	uint64_t share = share_of(a, end, want), went;
 
-	if (a->count == UINT64_MAX)
-		return want;
-	for (const struct asked *other = a;
-	     other < end && other->shrinker->tier == tier; other++)
-		sum += weight(other);
-	share = sum > 0 ? (double)want * (weight(a) / sum) : 0;
-	if (share < (double)SHARE_MIN_BYTES)
-		share = (double)SHARE_MIN_BYTES;
-	return share + (double)SHARE_MIN_BYTES < (double)want ?
-		       (uint64_t)share :
-		       want;
+	if (a->shrinker->exact && a->shrinker->tier == SPW_TIER_FREE) {
+		went = ask_exact(pass, a->shrinker, want);
+		a->dry = true; /* drained after every call */
+		return went;
+	}
+	if (a->shrinker->exact) { /* a cache */
+		went = ask_exact(pass, a->shrinker, share);
+		a->count -= went < a->count ? went : a->count;
+	} else {
+		if (share > STEP_PROGRAM_BYTES)
+			share = STEP_PROGRAM_BYTES;
+		went = ask_program(pass, a, share, all, all_count);
+	}
+	a->dry = went == 0;
+	return went;
 }
 
 /*
@@ -495,17 +460,7 @@ ask_round(struct pass *pass, struct asked *list, unsigned count, unsigned from,
 			return false;
 		if (a->dry || !a->count || !may_ask(pass, a->shrinker))
 			continue;
-		if (a->shrinker->exact) {
-			went = ask_exact(pass, a->shrinker, want);
-			a->dry = true; /* drained after every call */
-		} else {
-			uint64_t share = share_of(a, list + to, want);
-
-			if (share > STEP_PROGRAM_BYTES)
-				share = STEP_PROGRAM_BYTES;
-			went = ask_program(pass, a, share, list, count);
-			a->dry = went == 0;
-		}
+		went = ask_one(pass, a, list + to, want, list, count);
 		moved |= went > 0;
 		if (engine_overtaken(pass->generation))
 			return false;
@@ -550,7 +505,7 @@ pass_run(struct pass *pass)
 		list[i] = (struct asked){ .shrinker = collected[i] };
 	credit_later(list, count);
 	count_all(pass, list, count);
-	sort(list, count);
+	share_sort(list, count);
 	ask_all(pass, list, count);
 	shrinkers_release(collected, count);
 	pass->ns = clock_now_ns() - start;
@@ -604,7 +559,7 @@ pass_inline(const struct spw_reclaim_options *options, bool everybody)
 
 	for (unsigned i = 0; i < count; i++)
 		list[i] = (struct asked){ .shrinker = collected[i] };
-	sort(list, count);
+	share_sort(list, count);
 	went = drain_inline(&pass, list, count, target);
 	for (unsigned i = 0; everybody && i < count && went < target; i++) {
 		if (list[i].shrinker->exact)

@@ -142,14 +142,13 @@ check_options(const struct spw_shrinker_options *o)
 	return 0;
 }
 
-SPW_EXPORT int
-spw_shrinker_register(struct spw_shrinker **out,
-		      const struct spw_shrinker_options *options)
+static int
+register_one(struct spw_shrinker **out,
+	     const struct spw_shrinker_options *options, bool exact)
 {
 	struct spw_shrinker *s;
 	int error;
 
-	ELSEWHERE(spw_shrinker_register, out, options);
 	if (!out)
 		return refuse(NULL, "nowhere to put the handle");
 	*out = NULL;
@@ -167,11 +166,27 @@ spw_shrinker_register(struct spw_shrinker **out,
 	s->count = options->count;
 	s->shrink = options->shrink;
 	s->context = options->context;
+	s->exact = exact;
 	atomic_store(&s->references, 1);
 	atomic_fetch_add(&registered, 1);
 	*out = s; /* its first call may come before this returns */
 	link_node(s);
 	return 0;
+}
+
+SPW_EXPORT int
+spw_shrinker_register(struct spw_shrinker **out,
+		      const struct spw_shrinker_options *options)
+{
+	ELSEWHERE(spw_shrinker_register, out, options);
+	return register_one(out, options, false);
+}
+
+int
+shrinkers_register_exact(struct spw_shrinker **out,
+			 const struct spw_shrinker_options *options)
+{
+	return register_one(out, options, true);
 }
 
 SPW_EXPORT void

@@ -62,6 +62,11 @@ struct spw_shrinker {
 /* The engine's own: no allocation, static storage, never unregistered. */
 void shrinkers_add_own(struct spw_shrinker *shrinker);
 
+/* spw_shrinker_register() for memory of ours whose callbacks call nobody and
+ * whose word needs no check. */
+int shrinkers_register_exact(struct spw_shrinker **shrinker,
+			     const struct spw_shrinker_options *options);
+
 /* References to the live ones of tier <= tier_max: how many. */
 unsigned shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
 			   enum spw_tier tier_max);
