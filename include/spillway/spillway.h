@@ -12,11 +12,13 @@
 #define SPILLWAY_SPILLWAY_H
 
 #include <spillway/arena.h>
+#include <spillway/cache.h>
 #include <spillway/gc.h>
 #include <spillway/osv.h>
 #include <spillway/pressure.h>
 #include <spillway/reclaim.h>
 #include <spillway/shrinker.h>
+#include <spillway/soft.h>
 
 SPW_BEGIN_DECLS
 

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A cache, as the files of this folder see it.
+ *
+ * Usage: read doc/ARCHITECTURE.md, "Walk 4: one cache entry's life".
+ *
+ * Caveats: who may touch what is said beside each member; the order of locks
+ * is base/lock.h's.
+ */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <spillway/cache.h>
+
+#include "base/lock.h"
+#include "base/settings.h"
+#include "cache/index.h"
+#include "cache/segment.h"
+#include "cache/soft.h"
+#include "cache/writer.h"
+#include "pressure/jobs.h"
+
+#define CACHE_SHARDS_MAX 8u
+#define CACHE_SPARES_MAX 8u
+
+/* A segment being filled. Guarded by lock; of the last shard, by evict's. */
+struct shard {
+	struct base_lock lock;
+	uint32_t segment; /* 0: none */
+	uint32_t generation;
+	uint32_t filled_bytes;
+	uint32_t entries;
+} __attribute__((aligned(64)));
+
+/* Of one thread, or of several where there are many: plain increments. */
+struct cache_counters {
+	_Atomic uint64_t hits, misses, refaults, puts;
+} __attribute__((aligned(64)));
+
+/* A request of spw_cache_shrink(), one at a time. */
+struct cache_request {
+	struct base_lock lock;  /* of those who ask */
+	_Atomic uint32_t state; /* 0 idle, 1 asked, 2 done: a futex */
+	uint64_t target_bytes;  /* written before state is 1 */
+	uint64_t got_bytes;     /* before it is 2 */
+};
+
+struct spw_cache {
+	struct index index;
+	uint64_t max_bytes;
+	_Atomic uint32_t shards_mask;    /* how many are in use, less 1 */
+	_Atomic bool huge;               /* large enough for huge pages */
+	_Atomic uint64_t resident_bytes; /* that its segments may have */
+	_Atomic uint32_t segments;
+	_Atomic uint64_t seals; /* segments sealed so far: their order */
+	_Atomic uint64_t full_until_ns; /* not worth asking for more before */
+	/* Past their grace period, with their memory, ready to be filled. */
+	_Atomic uint32_t spares[CACHE_SPARES_MAX];
+	_Atomic uint32_t news; /* a futex: a spare came, or none will */
+	_Atomic bool starved;  /* nothing was left to evict */
+	struct shard shards[CACHE_SHARDS_MAX + 1];
+
+	/* Sweeping stale slots before generations come round (space.c). */
+	struct base_lock sweep_lock;
+	uint32_t sweep_next;  /* Guarded by sweep_lock, as what follows. */
+	uint64_t sweep_begun; /* segment_opens() when this sweep began */
+	uint64_t swept_since; /* when the last one that has ended did */
+	uint64_t sweep_last;  /* at the last step */
+
+	struct soft_table soft;
+	struct job job; /* refills the spares, serves the request */
+	struct cache_request request;
+	struct spw_shrinker *cold, *warm;
+	_Atomic uint64_t cold_bytes; /* as of the last plan */
+	_Atomic uint32_t closing;    /* closed segments before their end */
+	uint64_t merge_fresh_bytes; /* taken by merges. Guarded by evict's lock */
+
+	_Atomic uint64_t evicted_entries, merged_bytes, released_bytes;
+	_Atomic uint64_t recycled_bytes, waits, wait_ns_max, copied_gets;
+	_Atomic uint64_t age_bytes[SPW_CACHE_AGES];
+	_Atomic uint64_t heat_bytes[SPW_CACHE_HEATS];
+	struct spw_cache *next; /* in the list; guarded by its lock */
+	struct cache_counters counters[WRITER_SLOTS];
+	char name[SETTINGS_NAME_BYTES];
+};
+
+static inline void
+cache_count(_Atomic uint64_t *mine)
+{
+	atomic_store_explicit(
+		mine, atomic_load_explicit(mine, memory_order_relaxed) + 1,
+		memory_order_relaxed);
+}
+
+/* The entry of a current slot of this cache is no longer wanted. */
+static inline void
+cache_forget(uint64_t slot)
+{
+	struct segment *s = segment_at(slot_segment(slot));
+
+	atomic_fetch_add_explicit(&s->dead_bytes,
+				  (uint32_t)entry_bytes(index_entry(slot)),
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->dead_entries, 1, memory_order_relaxed);
+}
+
+static inline bool
+cache_is_expired(const struct entry *e)
+{
+	uint32_t expiry;
+
+	if (base_likely(!(e->value_word & ENTRY_EXTRA)))
+		return false;
+	expiry = entry_extra(e)->expiry_tick;
+	return expiry &&
+	       (int32_t)((uint32_t)(writer_clock_ns() / ENTRY_TICK_NS) -
+			 expiry) >= 0;
+}
+
+/* A hit on the calling thread. */
+static inline void
+cache_hit(struct spw_cache *c, struct entry *e)
+{
+	struct writer_thread *here = &writer_here;
+	uint32_t number = writer_number();
+	uint32_t era;
+
+	/* Every 16th look looks at the clock too. */
+	era = base_likely(++here->looks % 16) ?
+		      atomic_load_explicit(&writer_era, memory_order_relaxed) :
+		      writer_era_refresh();
+	entry_touch(e, era, &here->dice);
+	cache_count(&c->counters[number].hits);
+}
+
+/* ---- cache.c ---- */
+
+/* The entry of a key, touched and counted, or NULL. Inside a section. */
+struct entry *cache_look(struct spw_cache *c, const void *key, size_t key_bytes,
+			 uint64_t *slot);
+struct space;
+/* A place with the header written in it. 0: inside a writer's section from
+ * here on; or -ENOMEM. */
+int cache_place(struct spw_cache *c, const struct entry *header, size_t bytes,
+		struct space *space);
+/* Inside a writer's section: the key's slot is this from now on. */
+int cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
+		  size_t key_bytes, uint64_t slot);
+
+/* ---- space.c: where entries are written ---- */
+
+struct space {
+	uint32_t segment, generation, offset_bytes;
+};
+
+/* Inside a writer's section: bytes in the thread's open segment, with the
+ * header written there; false: a segment is to be had first. */
+bool space_alloc(struct spw_cache *c, const struct entry *header, size_t bytes,
+		 struct space *space);
+/* Outside of any section: a segment, maybe after a wait; 0: none. */
+uint32_t space_obtain(struct spw_cache *c);
+/* Inside a writer's section: opens it for this thread. */
+void space_install(struct spw_cache *c, uint32_t segment);
+/* An entry that has segments of its own, up to the limit of values: outside
+ * of any section, opened and ready to be written; 0: none. */
+uint32_t space_obtain_run(struct spw_cache *c, size_t bytes);
+/* The same inside a writer's section, once the entry is written. */
+void space_seal_run(struct spw_cache *c, uint32_t segment, size_t bytes);
+void space_open_run(struct spw_cache *c, uint32_t segment);
+
+/* Bytes in the merge's segment: guarded by evict's lock; false: none. */
+bool space_alloc_merged(struct spw_cache *c, size_t bytes, bool aligned,
+			struct space *space);
+void space_unalloc_merged(struct spw_cache *c, size_t bytes);
+
+/* Seals what is being filled, so that it can be evicted. */
+void space_seal_all(struct spw_cache *c);
+/* A spare out of the reserve, or 0; and into it, false: it is full. */
+uint32_t space_spare_take(struct spw_cache *c);
+bool space_spare_give(struct spw_cache *c, uint32_t segment);
+uint32_t space_spares_wanted(const struct spw_cache *c);
+/* Whether it may hold so much more. */
+bool space_may_grow(struct spw_cache *c, size_t bytes, bool look);
+/* A segment, whose memory was returned, leaves the cache. */
+void space_give(struct spw_cache *c, uint32_t segment);
+void space_write_header(const struct space *space, const struct entry *header);
+/* Of keys, values and headers that are not known to be dead. */
+uint64_t space_live_bytes(const struct spw_cache *c);
+void space_init(struct spw_cache *c);
+void space_fork_child(struct spw_cache *c);
+
+/* Entries beyond this many bytes have segments of their own. */
+#define SPACE_SHARED_MAX (256ul << 10)
+
+/* ---- evict.c ---- */
+
+struct evict_ask {
+	uint64_t target_bytes;
+	uint64_t older_than_ns; /* only what was not read for so long; 0: all */
+	uint64_t deadline_ns;   /* CLOCK_MONOTONIC; 0: none */
+	bool drop;              /* whole segments at once, nothing is copied */
+	bool cold_only;         /* what was never hit */
+};
+
+/* Gives memory back: bytes. On spillway's own threads, or inline under
+ * threads:never; outside of any section. */
+uint64_t evict_release(struct spw_cache *c, const struct evict_ask *ask);
+/* Fills the reserve. False: nothing was left to evict. */
+bool evict_refill(struct spw_cache *c);
+/* Everything, now: slots go stale at once, memory goes later. */
+void evict_clear(struct spw_cache *c);
+/* What is closed by evict_clear() and has waited long enough. */
+uint64_t evict_closed(struct spw_cache *c);
+/* Nobody uses it any more: all at once, no grace period. */
+void evict_destroy(struct spw_cache *c);
+void evict_fork_child(void);
+
+/* ---- plan.c: which segments go first ---- */
+
+void plan_make(struct spw_cache *c, const struct evict_ask *ask);
+bool plan_is_for(const struct spw_cache *c, const struct evict_ask *ask);
+/* The next segment in the plan that can still go, or 0. */
+uint32_t plan_next(struct spw_cache *c, const struct evict_ask *ask);
+void plan_forget(const struct spw_cache *c);
+/* Whether an entry is worth its copy. */
+bool plan_keeps(const struct entry *e);
+/* Whether a sample found nothing in it that is. */
+bool plan_is_hopeless(uint32_t segment);
+
+/* ---- offer.c: what the reclaim engine sees of a cache ---- */
+
+void offer_init(struct spw_cache *c);
+int offer_register(struct spw_cache *c, enum spw_tier tier);
+void offer_fork_child(struct spw_cache *c);
+void offer_unregister(struct spw_cache *c);
+/* Has the reclaimer refill the reserve. */
+void offer_post(struct spw_cache *c);
+uint64_t offer_shrink(struct spw_cache *c, uint64_t bytes);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Entries: a header of 8 bytes, the key, the value, one after the other in a
+ * segment. Immutable once published, but for `heat`.
+ *
+ *	+0   value_bytes (30 bits), ENTRY_SOFT, ENTRY_EXTRA
+ *	+4   key_bytes
+ *	+6   heat: how often it was hit (4 bits), when last (12 bits)
+ *	+8   with ENTRY_EXTRA: expiry and cost
+ *	     the key, padded to 8; the value, padded to 8
+ *
+ * Usage: entry_walk from the beginning of a sealed segment gives one after
+ * the other: entry_bytes() is the way to the next.
+ *
+ * Caveats: hits are counted exactly up to 4, then with a chance of 1 in 2, 4,
+ * 8 ... up to 15 (Morris' counter), so that what is hot is not written. Ticks
+ * and eras come from a coarse clock; an era is 15 s, and 17 hours later it
+ * comes round.
+ */
+#ifndef CACHE_ENTRY_H
+#define CACHE_ENTRY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+
+#define ENTRY_SOFT (1u << 30)  /* the key is a handle (soft.c) */
+#define ENTRY_EXTRA (1u << 31) /* expiry and cost follow the header */
+#define ENTRY_VALUE_BITS (ENTRY_SOFT - 1)
+
+#define ENTRY_COUNT_BITS 4
+#define ENTRY_COUNT_MAX 15u
+#define ENTRY_COUNT_EXACT 4u
+#define ENTRY_ERA_BITS 12
+#define ENTRY_ERA_NS (15 * CLOCK_S)
+#define ENTRY_TICK_NS (CLOCK_S / 16)
+
+struct entry {
+	uint32_t value_word; /* value_bytes | flags */
+	uint16_t key_bytes;
+	_Atomic uint16_t heat;
+};
+
+struct entry_extra {
+	uint32_t expiry_tick; /* 0: never */
+	uint32_t cost_us;
+};
+
+static inline size_t
+entry_round(size_t bytes)
+{
+	return (bytes + 7) & ~(size_t)7;
+}
+
+static inline size_t
+entry_value_bytes(const struct entry *e)
+{
+	return e->value_word & ENTRY_VALUE_BITS;
+}
+
+static inline unsigned char *
+entry_key(const struct entry *e)
+{
+	return (unsigned char *)(uintptr_t)(e + 1) +
+	       (e->value_word & ENTRY_EXTRA ? sizeof(struct entry_extra) : 0);
+}
+
+static inline unsigned char *
+entry_value(const struct entry *e)
+{
+	return entry_key(e) + entry_round(e->key_bytes);
+}
+
+static inline struct entry_extra *
+entry_extra(const struct entry *e)
+{
+	return (struct entry_extra *)(uintptr_t)(e + 1);
+}
+
+/* All of it, for lengths that were checked. */
+static inline size_t
+entry_bytes_of(size_t key_bytes, size_t value_bytes, bool extra)
+{
+	return sizeof(struct entry) + (extra ? sizeof(struct entry_extra) : 0) +
+	       entry_round(key_bytes) + entry_round(value_bytes);
+}
+
+static inline size_t
+entry_bytes(const struct entry *e)
+{
+	return entry_bytes_of(e->key_bytes, entry_value_bytes(e),
+			      e->value_word & ENTRY_EXTRA);
+}
+
+static inline uint32_t
+entry_count(const struct entry *e)
+{
+	return atomic_load_explicit(&e->heat, memory_order_relaxed) &
+	       ENTRY_COUNT_MAX;
+}
+
+/* Eras since it was last read. */
+static inline uint32_t
+entry_age(const struct entry *e, uint32_t era)
+{
+	return (era - (atomic_load_explicit(&e->heat, memory_order_relaxed) >>
+		       ENTRY_COUNT_BITS)) &
+	       ((1u << ENTRY_ERA_BITS) - 1);
+}
+
+static inline uint16_t
+entry_heat(uint32_t count, uint32_t era)
+{
+	return (uint16_t)(count | era << ENTRY_COUNT_BITS);
+}
+
+/* A hit. dice: of the thread, moves on where a chance is needed. */
+static inline void
+entry_touch(struct entry *e, uint32_t era, uint64_t *dice)
+{
+	uint32_t heat = atomic_load_explicit(&e->heat, memory_order_relaxed);
+	uint32_t count = heat & ENTRY_COUNT_MAX;
+	bool lately = heat >> ENTRY_COUNT_BITS ==
+		      (era & ((1u << ENTRY_ERA_BITS) - 1));
+
+	if (count == ENTRY_COUNT_MAX && lately)
+		return;
+	if (count >= ENTRY_COUNT_EXACT && count < ENTRY_COUNT_MAX) {
+		*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
+		if (*dice >> (64 - (count - ENTRY_COUNT_EXACT + 1)) == 0)
+			count++;
+		else if (lately)
+			return;
+	} else if (count < ENTRY_COUNT_EXACT) {
+		count++;
+	}
+	atomic_store_explicit(&e->heat, entry_heat(count, era),
+			      memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Eviction: segments are merged, or dropped, and their memory goes back to the
+ * kernel or into the reserve.
+ *
+ *	evict_release, evict_refill
+ *	  -> plan.c: the coldest segments
+ *	  -> merge_segment: what is worth it is copied, its slot moved
+ *	  -> segment_close: the rest of its slots are stale, in one store
+ *	  -> segment_grace: once for a batch
+ *	  -> segment_return and space_give, or space_spare_give
+ *
+ * Runs on the reclaimer (offer.c), one at a time: evict_lock; under
+ * threads:never in the thread that wants memory. Allocates nothing, and waits
+ * for a grace period with no lock that anybody else takes.
+ *
+ * Invariant: a slot is moved only while its bucket is locked and only if it is
+ * still the one whose entry was copied; who replaced or removed it meanwhile
+ * has won, and the copy is taken back before anybody could see it. A segment
+ * is scanned only after a grace period since it was sealed: then everything
+ * in it has been written, and published or given up.
+ *
+ * Books: what is dead in a segment is counted when it is closed and a grace
+ * period is over, so that each writer who saw it current has counted too:
+ * entries of the cache -= entries of the segment - dead of them.
+ */
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/rcu.h"
+#include "cache/cache.h"
+#include "cache/hash.h"
+#include "pressure/core.h"
+#include "pressure/gate.h"
+
+/* Segments that wait for one grace period together. */
+#define BATCH_MERGED 8u
+#define BATCH_MAX 512u
+/* Entries whose buckets are fetched before they are looked at. */
+#define AHEAD 16u
+
+static struct base_lock evict_lock = BASE_LOCK(BASE_RANK_CACHE_EVICT);
+
+struct batch {
+	uint32_t segments[BATCH_MAX];
+	unsigned count;
+	uint64_t bytes; /* that they are charged with */
+};
+
+/* Guarded by evict_lock: too large for a small stack. */
+static struct batch batch;
+
+/* ---- merging ---- */
+
+struct survivor {
+	const struct entry *entry;
+	size_t bytes;
+	uint64_t hash; /* of a soft one: its handle */
+};
+
+static bool
+is_held(struct spw_cache *c, const struct survivor *s, uint64_t slot)
+{
+	const struct index *index = &c->index;
+	const struct bucket *b;
+	uint64_t table, link;
+
+	if (s->entry->value_word & ENTRY_SOFT)
+		return soft_is_at(c, s->hash, slot);
+	table = atomic_load_explicit(&index->table, memory_order_acquire);
+	b = &index->buckets[index_place(table, s->hash)];
+	for (;;) {
+		for (int i = 0; i < INDEX_SLOTS; i++)
+			if (atomic_load_explicit(&b->slots[i],
+						 memory_order_relaxed) == slot)
+				return true;
+		link = atomic_load_explicit(&b->header, memory_order_acquire) >>
+		       32;
+		if (!link)
+			return false;
+		b = &index->overflow[link];
+	}
+}
+
+/* Its count is halved: what stays must earn it anew. */
+static void
+copy(struct entry *to, const struct entry *from, size_t bytes)
+{
+	uint32_t heat = atomic_load_explicit(&from->heat, memory_order_relaxed);
+
+	to->value_word = from->value_word;
+	to->key_bytes = from->key_bytes;
+	atomic_store_explicit(
+		&to->heat, (uint16_t)(heat & ENTRY_COUNT_MAX ? heat - 1 : heat),
+		memory_order_relaxed);
+	memcpy(to + 1, from + 1, bytes - sizeof *to);
+}
+
+/* False: there was no room for it. */
+static bool
+move_survivor(struct spw_cache *c, uint32_t index, const struct survivor *s)
+{
+	const struct segment *from = segment_at(index);
+	uint32_t offset = (uint32_t)((const char *)s->entry -
+				     segment_address(index));
+	const bool soft = s->entry->value_word & ENTRY_SOFT;
+	const uint32_t tag = soft ? soft_tag(s->hash) :
+				    slot_tag_of_hash(s->hash);
+	uint64_t slot = slot_make(index, from->generation, offset, tag), moved;
+	struct space space;
+
+	/* What looks gone in the middle of a split is taken for it: rare, and
+	 * it costs one entry. */
+	if (!is_held(c, s, slot))
+		return true;
+	if (!space_alloc_merged(c, s->bytes, soft, &space))
+		return false;
+	moved = slot_make(space.segment, space.generation, space.offset_bytes,
+			  tag);
+	copy(index_entry(moved), s->entry, s->bytes);
+	if (soft ? soft_move(c, s->hash, slot, moved) :
+		   index_move(&c->index, s->hash, slot, moved)) {
+		if (!soft)
+			cache_forget(slot);
+		core_count(&c->merged_bytes, s->bytes);
+	} else {
+		space_unalloc_merged(c, s->bytes);
+	}
+	return true;
+}
+
+/* Up to AHEAD of those worth keeping, from *at on. */
+static unsigned
+gather(struct spw_cache *c, const char **at, const char *end,
+       struct survivor list[AHEAD])
+{
+	unsigned n = 0;
+
+	while (n < AHEAD && *at < end) {
+		const struct entry *e = (const struct entry *)(const void *)*at;
+		struct survivor *s = &list[n];
+
+		s->entry = e;
+		s->bytes = entry_bytes(e);
+		*at += s->bytes;
+		__builtin_prefetch(*at + 1024);
+		if (!plan_keeps(e))
+			continue;
+		if (e->value_word & ENTRY_SOFT) {
+			s->hash = hash_read64(entry_key(e));
+		} else {
+			s->hash = hash_bytes(entry_key(e), e->key_bytes);
+			index_prefetch(&c->index, s->hash);
+		}
+		n++;
+	}
+	return n;
+}
+
+/* Copies what is worth it. False: no room; the segment stays as it is. */
+static bool
+merge_segment(struct spw_cache *c, uint32_t index)
+{
+	const struct segment *s = segment_at(index);
+	const char *at = segment_address(index), *end = at + s->filled_bytes;
+	struct survivor list[AHEAD];
+	bool room = true;
+
+	if (s->run > 1 || s->filled_bytes > SEGMENT_BYTES) {
+		rcu_read_lock();
+		room = !plan_keeps((const struct entry *)(const void *)at);
+		rcu_read_unlock();
+		return room;
+	}
+	while (at < end && room) {
+		unsigned n;
+
+		writer_enter();
+		n = gather(c, &at, end, list);
+		for (unsigned i = 0; i < n && room; i++)
+			room = move_survivor(c, index, &list[i]);
+		writer_leave();
+	}
+	return room;
+}
+
+/* ---- batches ---- */
+
+static void
+settle_books(struct spw_cache *c, uint32_t index)
+{
+	const struct segment *s = segment_at(index);
+	uint32_t gone = s->entries - atomic_load(&s->dead_entries);
+
+	atomic_fetch_sub(&c->index.entries, gone);
+	core_count(&c->evicted_entries, gone);
+}
+
+/* Whose grace period is over: neighbours go in one madvise(2). */
+static uint64_t
+return_batch(struct spw_cache *c)
+{
+	uint64_t bytes = 0;
+	uint32_t from = 0, count = 0;
+
+	for (unsigned i = 0; i < batch.count; i++) {
+		uint32_t index = batch.segments[i];
+
+		if (index != from + count) {
+			if (count)
+				segment_return(from, count);
+			from = index;
+			count = 0;
+		}
+		count += segment_at(index)->run;
+		bytes += segment_at(index)->charged_bytes;
+	}
+	if (count)
+		segment_return(from, count);
+	for (unsigned i = 0; i < batch.count; i++)
+		space_give(c, batch.segments[i]);
+	core_count(&c->released_bytes, bytes);
+	return bytes;
+}
+
+/* By index: insertion into what a plan has mixed. Shell's sort, in place. */
+static void
+sort_batch(void)
+{
+	for (unsigned gap = batch.count / 2; gap; gap /= 2)
+		for (unsigned i = gap; i < batch.count; i++) {
+			uint32_t moving = batch.segments[i];
+			unsigned j = i;
+
+			for (; j >= gap && batch.segments[j - gap] > moving;
+			     j -= gap)
+				batch.segments[j] = batch.segments[j - gap];
+			batch.segments[j] = moving;
+		}
+}
+
+/* After its grace period: what is pinned leaves the batch. */
+static void
+drop_pinned(struct spw_cache *c)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < batch.count; i++) {
+		uint32_t index = batch.segments[i];
+		struct segment *s = segment_at(index);
+		uint32_t run = s->run, charged = s->charged_bytes;
+
+		settle_books(c, index);
+		atomic_fetch_sub(&c->closing, 1);
+		if (segment_orphan(index)) {
+			batch.segments[kept++] = index;
+			continue;
+		}
+		atomic_fetch_sub(&c->segments, run);
+		atomic_fetch_sub(&c->resident_bytes, charged);
+	}
+	batch.count = kept;
+}
+
+/* Waits, and gives to the kernel, or to the reserve what it wants. */
+static uint64_t
+end_batch(struct spw_cache *c, unsigned spares)
+{
+	uint64_t went;
+
+	if (!batch.count)
+		return 0;
+	segment_grace();
+	drop_pinned(c);
+	while (spares && batch.count) {
+		uint32_t index = batch.segments[batch.count - 1];
+
+		if (segment_at(index)->run > 1 ||
+		    segment_at(index)->charged_bytes < SEGMENT_BYTES ||
+		    !space_spare_give(c, index))
+			break;
+		core_count(&c->recycled_bytes, SEGMENT_BYTES);
+		batch.count--;
+		spares--;
+	}
+	sort_batch();
+	went = return_batch(c);
+	batch.count = 0;
+	batch.bytes = 0;
+	return went;
+}
+
+static void
+add_to_batch(struct spw_cache *c, uint32_t index)
+{
+	atomic_fetch_add(&c->closing, 1);
+	if (!segment_close(index)) {
+		atomic_fetch_sub(&c->closing, 1);
+		return;
+	}
+	batch.segments[batch.count++] = index;
+	batch.bytes += segment_at(index)->charged_bytes;
+}
+
+/* What was closed and forgotten: by evict_clear(), or by a thread that a fork
+ * did not take along. */
+static void
+adopt_closed(struct spw_cache *c)
+{
+	uint32_t high = segment_high();
+
+	if (!atomic_load(&c->closing))
+		return;
+	for (uint32_t i = 1; i < high && batch.count < BATCH_MAX; i++) {
+		const struct segment *s = segment_at(i);
+
+		if (s->owner != c->index.owner ||
+		    atomic_load(&s->state) != SEGMENT_CLOSED)
+			continue;
+		batch.segments[batch.count++] = i;
+		batch.bytes += s->charged_bytes;
+	}
+}
+
+/* ---- what is asked for ---- */
+
+static bool
+is_over(const struct evict_ask *ask)
+{
+	return gate_fork_waits() ||
+	       (ask->deadline_ns && clock_now_ns() >= ask->deadline_ns);
+}
+
+/* Fills the batch up to so many bytes; false: the plan has no more. */
+static bool
+fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
+	   unsigned most)
+{
+	while (batch.count < most && batch.bytes < bytes) {
+		uint32_t index = plan_next(c, ask);
+
+		if (!index)
+			return false;
+		if (ask->drop || plan_is_hopeless(index) ||
+		    merge_segment(c, index))
+			add_to_batch(c, index);
+		if (!ask->drop && is_over(ask))
+			break;
+	}
+	return true;
+}
+
+static uint64_t
+return_spares(struct spw_cache *c, uint64_t bytes)
+{
+	uint64_t went = 0;
+	uint32_t index;
+
+	while (went < bytes && (index = space_spare_take(c)) != 0) {
+		went += segment_at(index)->charged_bytes;
+		segment_return(index, 1);
+		space_give(c, index);
+	}
+	core_count(&c->released_bytes, went);
+	return went;
+}
+
+static uint64_t
+trim_index(struct spw_cache *c)
+{
+	uint64_t before = atomic_load(&c->index.bytes), after;
+
+	writer_enter();
+	index_trim(&c->index, clock_now_ns() + CLOCK_MS);
+	writer_leave();
+	after = atomic_load(&c->index.bytes);
+	return before > after ? before - after : 0;
+}
+
+/*
+ * Segments until the target, or the plan, or the time is out. The first batch
+ * is small, so that the first bytes are back soon. A plan that is out is made
+ * anew from what is left while that gives anything, at last with what was
+ * being filled, which is settled only after a grace period.
+ */
+static uint64_t
+release_segments(struct spw_cache *c, const struct evict_ask *ask)
+{
+	uint64_t target = ask->target_bytes, went = 0, of_plan = 0;
+	struct evict_ask rest = *ask;
+	unsigned most = ask->drop ? BATCH_MAX : 1;
+	bool sealed = false;
+
+	c->merge_fresh_bytes = 0;
+	while (went < target + c->merge_fresh_bytes && !is_over(ask)) {
+		bool more = fill_batch(
+			c, ask, target + c->merge_fresh_bytes - went, most);
+		uint64_t got = end_batch(c, 0);
+
+		went += got;
+		of_plan += got;
+		most = most * 2 < BATCH_MERGED ? most * 2 : BATCH_MERGED;
+		if (ask->drop)
+			most = BATCH_MAX;
+		if (more)
+			continue;
+		if ((!of_plan && sealed) || ask->cold_only)
+			break;
+		if (!of_plan) {
+			sealed = true;
+			space_seal_all(c);
+		}
+		segment_grace();
+		of_plan = 0;
+		rest.target_bytes = target + c->merge_fresh_bytes - went;
+		plan_forget(c); /* what it kept is to be looked at again */
+		plan_make(c, &rest);
+	}
+	return went > c->merge_fresh_bytes ? went - c->merge_fresh_bytes : 0;
+}
+
+static void
+begin(struct spw_cache *c, const struct evict_ask *ask)
+{
+	base_lock(&evict_lock);
+	adopt_closed(c);
+	if (plan_is_for(c, ask))
+		return;
+	segment_grace(); /* what was sealed lately may go, too */
+	plan_make(c, ask);
+}
+
+uint64_t
+evict_release(struct spw_cache *c, const struct evict_ask *ask)
+{
+	uint64_t went;
+
+	begin(c, ask);
+	went = end_batch(c, 0);
+	if (!ask->older_than_ns)
+		went += return_spares(c, ask->target_bytes);
+	if (went < ask->target_bytes)
+		went += release_segments(c, ask);
+	went += trim_index(c);
+	base_unlock(&evict_lock);
+	return went;
+}
+
+bool
+evict_refill(struct spw_cache *c)
+{
+	struct evict_ask ask = { .target_bytes = 0 };
+	bool more = true, planned = false;
+	unsigned wanted;
+
+	begin(c, &ask);
+	for (;;) {
+		unsigned there = 0;
+
+		for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
+			there += atomic_load(&c->spares[i]) != 0;
+		wanted = space_spares_wanted(c);
+		wanted = wanted > there ? wanted - there : 0;
+		if (!wanted || !more || is_over(&ask))
+			break;
+		more = fill_batch(c, &ask, wanted * SEGMENT_BYTES,
+				  BATCH_MERGED);
+		end_batch(c, wanted);
+		if (!more && !planned) {
+			segment_grace();
+			plan_make(c, &ask);
+			more = planned = true;
+		}
+	}
+	if (wanted && !more) {
+		atomic_store(&c->starved, true);
+		atomic_fetch_add(&c->news, 1);
+		futex_wake(&c->news, FUTEX_ALL);
+	}
+	base_unlock(&evict_lock);
+	return !wanted;
+}
+
+void
+evict_clear(struct spw_cache *c)
+{
+	uint32_t high;
+
+	base_lock(&evict_lock); /* no slot is moved meanwhile */
+	/* Who is writing now is put before or after: either is right. */
+	space_seal_all(c);
+	high = segment_high();
+	for (uint32_t i = 1; i < high; i++) {
+		const struct segment *s = segment_at(i);
+
+		if (atomic_load(&segment_window.tickets[i]) >>
+				    SLOT_GENERATION_BITS !=
+			    c->index.owner ||
+		    atomic_load(&s->state) != SEGMENT_SEALED)
+			continue;
+		atomic_fetch_add(&c->closing, 1);
+		if (!segment_close(i))
+			atomic_fetch_sub(&c->closing, 1);
+	}
+	base_unlock(&evict_lock);
+}
+
+uint64_t
+evict_closed(struct spw_cache *c)
+{
+	uint64_t went;
+
+	base_lock(&evict_lock);
+	adopt_closed(c);
+	went = end_batch(c, 0);
+	base_unlock(&evict_lock);
+	return went;
+}
+
+void
+evict_destroy(struct spw_cache *c)
+{
+	uint32_t high = segment_high();
+
+	base_lock(&evict_lock);
+	plan_forget(c);
+	return_spares(c, UINT64_MAX);
+	for (uint32_t i = 1; i < high; i++) {
+		const struct segment *s = segment_at(i);
+		uint32_t state = atomic_load(&s->state);
+
+		if (s->owner != c->index.owner ||
+		    (state != SEGMENT_OPEN && state != SEGMENT_SEALED &&
+		     state != SEGMENT_CLOSED))
+			continue;
+		segment_close(i);
+		if (segment_orphan(i)) {
+			segment_return(i, s->run);
+			space_give(c, i);
+		}
+	}
+	base_unlock(&evict_lock);
+}
+
+void
+evict_fork_child(void)
+{
+	pthread_mutex_init(&evict_lock.mutex, NULL);
+	batch.count = 0;
+	batch.bytes = 0;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The index of a cache: from a key's hash to its slot, one cache line a look.
+ *
+ * Usage: inside a read-side section index_find(); inside a writer's section
+ * (writer.h) index_set(), index_remove(), index_move().
+ *
+ * Caveats:
+ *  - linear hashing (Litwin 1980): buckets are split and merged one by one, so
+ *    the table grows and shrinks with its entries, and is never rebuilt.
+ *  - readers take no lock. A hit needs no second look; a miss is believed when
+ *    neither the bucket's version nor the table moved meanwhile.
+ *  - writers of one bucket exclude each other by a bit in its header.
+ *  - memory that was purged reads as empty buckets: a look that is late finds
+ *    nothing, and sees that the table has moved.
+ */
+#ifndef CACHE_INDEX_H
+#define CACHE_INDEX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "cache/entry.h"
+#include "cache/segment.h"
+#include "cache/slot.h"
+
+#define INDEX_SLOTS 7
+
+/* header: bit 0 locked, bits 1 to 31 version, bits 32 to 63 the overflow
+ * bucket that follows (0: none). Of an overflow bucket: only the latter. */
+struct bucket {
+	_Atomic uint64_t header;
+	_Atomic uint64_t slots[INDEX_SLOTS];
+} __attribute__((aligned(64)));
+
+#define BUCKET_LOCKED 1ull
+#define BUCKET_VERSION_ONE 2ull
+#define BUCKET_LOW_MASK 0xffffffffull
+
+struct index {
+	/* Read by every look. */
+	_Atomic uint64_t table; /* buckets, and above them how often resized */
+	struct bucket *buckets;
+	struct bucket *overflow;
+	uint32_t owner;
+	uint32_t buckets_max, overflow_max;
+	uint32_t overflow_high; /* Guarded by pool_lock, as what follows. */
+	uint32_t pool_hint;
+	uint32_t pool_used;
+	uint64_t *pool_taken;
+	size_t pool_ready_bytes; /* readable and writable */
+	struct base_lock pool_lock;
+	struct base_lock resize_lock;
+	size_t ready_bytes;   /* Guarded by resize_lock. */
+	_Atomic size_t bytes; /* that may be resident */
+	_Atomic uint64_t entries __attribute__((aligned(64)));
+};
+
+static inline uint32_t
+index_buckets(uint64_t table)
+{
+	return (uint32_t)table;
+}
+
+/* Where a hash belongs in a table of that many buckets. */
+static inline uint32_t
+index_place(uint64_t table, uint64_t hash)
+{
+	uint32_t buckets = index_buckets(table);
+	uint32_t mask = ~0u >> __builtin_clz(buckets);
+	uint32_t place = (uint32_t)hash & mask;
+
+	return place < buckets ? place : place & (mask >> 1);
+}
+
+static inline bool
+index_key_equal(const struct entry *e, const void *key, size_t key_bytes)
+{
+	const unsigned char *a = entry_key(e);
+	const unsigned char *b = key;
+	uint64_t a0, a1, b0, b1;
+
+	if (e->key_bytes != key_bytes || (e->value_word & ENTRY_SOFT))
+		return false;
+	if (key_bytes < 8 || key_bytes > 16)
+		return memcmp(a, b, key_bytes) == 0;
+	memcpy(&a0, a, 8);
+	memcpy(&b0, b, 8);
+	memcpy(&a1, a + key_bytes - 8, 8);
+	memcpy(&b1, b + key_bytes - 8, 8);
+	return ((a0 ^ b0) | (a1 ^ b1)) == 0;
+}
+
+static inline struct entry *
+index_entry(uint64_t slot)
+{
+	return (struct entry *)(void *)(segment_window.base +
+					slot_place_bytes(slot));
+}
+
+/* A look goes on in the table that it has read; misses need certainty. */
+static inline bool
+index_is_settled(const struct index *index, uint64_t table,
+		 const struct bucket *first, uint64_t header)
+{
+	uint64_t again;
+
+	atomic_thread_fence(memory_order_acquire);
+	again = atomic_load_explicit(&first->header, memory_order_relaxed);
+	return ((again ^ header) & BUCKET_LOW_MASK & ~BUCKET_LOCKED) == 0 &&
+	       atomic_load_explicit(&index->table, memory_order_relaxed) ==
+		       table;
+}
+
+/*
+ * The entry, and its slot into *slot; NULL: not there. *ghost is set where
+ * something with this tag was there and has been evicted.
+ */
+static inline struct entry *
+index_find(const struct index *index, uint64_t hash, const void *key,
+	   size_t key_bytes, uint64_t *found, bool *ghost)
+{
+	uint32_t tag = slot_tag_of_hash(hash);
+
+	for (;;) {
+		uint64_t table = atomic_load_explicit(&index->table,
+						      memory_order_acquire);
+		const struct bucket *first =
+			&index->buckets[index_place(table, hash)];
+		uint64_t header = atomic_load_explicit(&first->header,
+						       memory_order_acquire);
+		const struct bucket *b = first;
+		uint64_t link = header >> 32;
+
+		for (;;) {
+			for (int i = 0; i < INDEX_SLOTS; i++) {
+				uint64_t slot = atomic_load_explicit(
+					&b->slots[i], memory_order_acquire);
+				struct entry *e;
+
+				if (base_likely(slot_tag(slot) != tag) || !slot)
+					continue;
+				if (!segment_is_current(index->owner, slot)) {
+					*ghost = true;
+					continue;
+				}
+				e = index_entry(slot);
+				if (base_likely(index_key_equal(e, key,
+								key_bytes))) {
+					*found = slot;
+					return e;
+				}
+			}
+			if (base_likely(!link))
+				break;
+			b = &index->overflow[link];
+			link = atomic_load_explicit(&b->header,
+						    memory_order_acquire) >>
+			       32;
+		}
+		if (base_likely(index_is_settled(index, table, first, header)))
+			return NULL;
+	}
+}
+
+/* An empty one for the cache of that number: 0 or -ENOMEM. */
+int index_open(struct index *index, uint32_t owner);
+void index_close(struct index *index);
+
+/* What index_set() found. */
+struct index_found {
+	uint64_t slot; /* that was there and is replaced; 0: none */
+	bool ghost;    /* the key was evicted a short time ago */
+};
+
+/* Puts or replaces. 0, or -ENOMEM: there is no room and none can be had. */
+int index_set(struct index *index, uint64_t hash, const void *key,
+	      size_t key_bytes, uint64_t slot, struct index_found *found);
+
+/* The slot that was there, or 0. */
+uint64_t index_remove(struct index *index, uint64_t hash, const void *key,
+		      size_t key_bytes);
+
+/* From one slot to another; false when the first is not there any more. */
+bool index_move(struct index *index, uint64_t hash, uint64_t from, uint64_t to);
+
+/* Fetches the bucket of a hash into the cache of the processor. */
+static inline void
+index_prefetch(const struct index *index, uint64_t hash)
+{
+	uint64_t table = atomic_load_explicit(&index->table,
+					      memory_order_relaxed);
+
+	__builtin_prefetch(&index->buckets[index_place(table, hash)], 1);
+}
+
+/* ---- index_size.c ---- */
+
+/* One step, where there are more entries than the buckets are made for. */
+void index_grow(struct index *index);
+
+/* Smaller where it may be, until then: true when all is done. */
+bool index_trim(struct index *index, uint64_t until_ns);
+
+/* Removes stale slots from a range of buckets. */
+void index_sweep(struct index *index, uint32_t from, uint32_t count);
+
+/* In the child of a fork: nobody holds its locks. */
+void index_fork_child(struct index *index);
+
+/* ---- between index.c and index_size.c ---- */
+
+void index_lock(struct bucket *b);
+void index_unlock(struct bucket *b);
+/* Into the first free place of a locked chain: 0 or -ENOMEM. */
+int index_append(struct index *index, struct bucket *first, uint64_t slot);
+/* Drops stale slots of a locked chain and what overflow it does not need. */
+void index_compact(struct index *index, struct bucket *first);
+/* Overflow buckets. */
+uint32_t index_pool_get(struct index *index);
+void index_pool_put(struct index *index, uint32_t which);
+void index_pool_trim(struct index *index);
+
+#endif

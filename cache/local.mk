@@ -1,0 +1,16 @@
+# cache: reclaimable key-value data: segments, index, eviction.
+core_sources += \
+	%D%/cache.c %D%/cache.h \
+	%D%/entry.c %D%/entry.h %D%/entry_make.h \
+	%D%/evict.c \
+	%D%/hash.c %D%/hash.h \
+	%D%/index.c %D%/index.h \
+	%D%/index_size.c \
+	%D%/offer.c \
+	%D%/plan.c \
+	%D%/ref.c \
+	%D%/segment.c %D%/segment.h \
+	%D%/slot.h \
+	%D%/soft.c %D%/soft.h \
+	%D%/space.c \
+	%D%/writer.c %D%/writer.h
