@@ -1,0 +1,27 @@
+# examples: programs that show what the library is for. Built with the rest
+# and not installed; linked with libspillway alone, as a program of yours is.
+noinst_PROGRAMS += %D%/spillway-cached
+%C%_spillway_cached_SOURCES = \
+	%D%/cached/change.c %D%/cached/change.h \
+	%D%/cached/commands.h \
+	%D%/cached/connection.c %D%/cached/connection.h \
+	%D%/cached/counters.c %D%/cached/counters.h \
+	%D%/cached/listener.c %D%/cached/listener.h \
+	%D%/cached/main.c \
+	%D%/cached/meta.c \
+	%D%/cached/meta_flags.c %D%/cached/meta_flags.h \
+	%D%/cached/meta_set.c \
+	%D%/cached/output.c %D%/cached/output.h \
+	%D%/cached/protocol.c %D%/cached/protocol.h \
+	%D%/cached/retrieve.c \
+	%D%/cached/server.c %D%/cached/server.h \
+	%D%/cached/session.h \
+	%D%/cached/settings.c %D%/cached/settings.h \
+	%D%/cached/simple.c \
+	%D%/cached/stats.c \
+	%D%/cached/store.c %D%/cached/store.h \
+	%D%/cached/update.c \
+	%D%/cached/words.c %D%/cached/words.h
+%C%_spillway_cached_LDADD = libspillway.la
+
+EXTRA_DIST += %D%/README.md
