@@ -76,6 +76,8 @@ bool boehm_can_sweep(void);
  * is seen. Idempotent.
  */
 void boehm_arm(void);
+/* Our writable data are no roots: part of arming, and worth it alone. */
+void boehm_exclude(void);
 /* The program's own threads are known to the collector already. */
 void boehm_note_threads(void);
 bool boehm_is_armed(void);

@@ -112,17 +112,25 @@ allow_threads(void)
 }
 
 void
-boehm_arm(void)
+boehm_exclude(void)
 {
+	static _Atomic bool excluded;
 	char *start, *end;
 
+	if (boehm_find() && boehm()->exclude_static_roots &&
+	    symbols_data_of(&armed, &start, &end) &&
+	    !atomic_exchange(&excluded, true))
+		boehm()->exclude_static_roots(start, end);
+}
+
+void
+boehm_arm(void)
+{
 	if (!boehm_find() || !boehm()->is_init_called() ||
 	    atomic_exchange(&armed, true))
 		return;
 	allow_threads();
-	if (boehm()->exclude_static_roots &&
-	    symbols_data_of(&armed, &start, &end))
-		boehm()->exclude_static_roots(start, end);
+	boehm_exclude();
 	hook_growth();
 }
 

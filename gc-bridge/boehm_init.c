@@ -63,6 +63,7 @@ GC_init(void)
 	settings_load();
 	if (!detect_allows(&boehm_runtime) || settings()->off) {
 		next();
+		boehm_exclude();
 		return;
 	}
 	late = boehm_find() && boehm()->is_init_called();

@@ -36,4 +36,8 @@ integration_tests += %D%/bindings.t %D%/changes.t %D%/idle.t %D%/manual.t \
 	%D%/return.t %D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t \
 	%D%/survive.t
 long_tests += %D%/survive.long.t
+
+# Collectors. The C program is compiled by its test, where <gc.h> is there.
+integration_tests += %D%/gc-boehm.t
+EXTRA_DIST += %D%/gcs.py %D%/gc_boehm.c
 EXTRA_DIST += %D%/harness.py %D%/survival.py %D%/survive

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Boehm's collector under the preload: a C program, Guile, ECL, w3m.
+
+Skips what is not installed: libgc-dev with a compiler, guile-3.0, ecl, w3m.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import gcs  # noqa: E402
+import harness  # noqa: E402
+from gcs import Runtime  # noqa: E402
+from harness import Tap, which  # noqa: E402
+
+GUILE = """
+(define go (cadr (command-line)))
+(define (build n)
+  (let loop ((i 0) (l '()))
+    (if (= i n) l (loop (+ i 1) (cons (make-string 100 #\\a) l)))))
+(define all (make-vector 3000 #f))
+(let loop ((i 0))
+  (when (< i 3000) (vector-set! all i (build 900)) (loop (+ i 1))))
+(define kept (build 1000))
+(vector-fill! all #f)
+(display "ready") (newline) (force-output)
+(let loop () (unless (file-exists? go) (usleep 10000) (loop)))
+(display (apply + (map string-length kept))) (newline)
+(exit 3)
+"""
+
+GUILE_CHURN = """
+(define (build n)
+  (let loop ((i 0) (l '()))
+    (if (= i n) l (loop (+ i 1) (cons (number->string i) l)))))
+(define rounds (* 200 (string->number (cadr (command-line)))))
+(define (work)
+  (let loop ((i 0) (sum 0))
+    (if (>= i rounds) sum
+        (loop (+ i 1) (+ sum (apply + (map string-length (build 2000))))))))
+(use-modules (ice-9 threads))
+(define threads (list (make-thread work) (make-thread work)))
+(display (map join-thread threads)) (newline)
+(exit 3)
+"""
+
+ECL = """
+(defun build (n) (let ((l nil)) (dotimes (i n l) (push (make-string 20) l))))
+(defvar *all* (make-array 2000))
+(dotimes (i 2000) (setf (aref *all* i) (build 1000)))
+(defvar *kept* (build 1000))
+(fill *all* nil)
+(format t "ready~%") (finish-output)
+(loop until (probe-file (car (last (ext:command-args)))) do (sleep 0.01))
+(format t "~a~%" (reduce #'+ (mapcar #'length *kept*)))
+(ext:quit 3)
+"""
+
+
+def compile_program(folder):
+    """The C program, or why there is none."""
+    path = os.path.join(folder, "gc_boehm")
+    done = subprocess.run(
+        [os.environ.get("CC", "cc"), "-O1", "-pthread", "-o", path,
+         os.path.join(harness.SOURCE, "gc_boehm.c"), "-lgc"],
+        capture_output=True, text=True, check=False)
+    return (path, None) if done.returncode == 0 else (None, "no libgc-dev")
+
+
+def final_and_fork(tap, program):
+    burst = gcs.Burst([program, "final", "5000"], "gc:boehm,gc-interval:0")
+    for _ in range(3):
+        gcs.reclaim(burst.pid)
+    code, out = burst.end()
+    tap.ok(code == 3 and out.split("\n")[1] == "1 elsewhere 0",
+           "finalizers run on the program's threads alone", out)
+    burst = gcs.Burst([program, "fork", "20"], "gc:boehm,gc-interval:0")
+    asked = 0
+    while burst.child.poll() is None:
+        asked += gcs.reclaim(burst.pid, 1) in (0, 1)
+    code, out = burst.end()
+    tap.ok(code == 3 and out.split("\n")[1].startswith("0 ") and asked > 3,
+           f"20 forks while {asked} requests run: children collect", out)
+
+
+def elastic(tap, program):
+    """A fixed large heap is killed where the elastic one stays below."""
+    command = [program, "elastic", "64", "3000"]
+    fixed = {"GC_INITIAL_HEAP_SIZE": "700M"}
+    free = harness.run(command, env=harness.environment(), timeout=120)
+    try:
+        with harness.Group(400) as group:
+            done = harness.run(command, group, timeout=120,
+                               env=harness.environment(
+                                   harness.interposer(), "gc:boehm"))
+            kills = group.kills()
+    except OSError as error:
+        tap.skip("an elastic heap stays below a limit", str(error))
+        return
+    tap.ok(done.returncode == 3 and done.stdout == free.stdout and not kills,
+           "an elastic heap stays below a limit of 400 MiB",
+           f"exit {done.returncode}, {kills} kills, {fixed}",
+           done.stderr[-500:])
+
+
+def test_c(tap, folder):
+    program, why = compile_program(folder)
+    if not program:
+        tap.skip("a program in C", why)
+        return
+    runtime = Runtime(tap, "boehm", [program, "burst", "64", "500"],
+                      [program, "churn"])
+    runtime.returns("C", 500, 140)
+    runtime.stress("C, three threads", gcs.SECONDS)
+    runtime.hammer("C", [program, "short"])
+    final_and_fork(tap, program)
+    elastic(tap, program)
+    burst = gcs.Burst([program, "burst", "16", "64"], "gc:off")
+    gcs.reclaim(burst.pid)
+    tap.ok(not gcs.collectors(burst.pid), "gc:off asks nobody")
+    burst.end()
+    burst = gcs.Burst([program, "burst", "16", "64"], "threads:never")
+    code, out = burst.end()
+    tap.ok(code == 3, "nor does threads:never", out)
+
+
+def test_guile(tap, folder):
+    guile = which("guile")
+    if not guile:
+        tap.skip("guile", "no guile-3.0")
+        return
+    files = {}
+    for name, text in (("burst", GUILE), ("churn", GUILE_CHURN)):
+        files[name] = os.path.join(folder, name + ".scm")
+        with open(files[name], "w", encoding="ascii") as file:
+            file.write(text)
+    command = [guile, "--no-auto-compile", "-s"]
+    runtime = Runtime(tap, "boehm", command + [files["burst"]],
+                      command + [files["churn"]])
+    runtime.returns("guile", 400, 70)
+    runtime.stress("guile, two threads", int(2 * gcs.SECONDS))
+
+
+def test_ecl(tap, folder):
+    ecl = which("ecl")
+    if not ecl:
+        tap.skip("ecl", "no ecl")
+        return
+    path = os.path.join(folder, "burst.lisp")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(ECL)
+    command = [ecl, "--shell", path]
+    Runtime(tap, "boehm", command, command).returns("ecl", 200, 45)
+
+
+def test_w3m(tap, folder):
+    w3m = which("w3m")
+    if not w3m:
+        tap.skip("w3m", "no w3m")
+        return
+    path = os.path.join(folder, "page.html")
+    with open(path, "w", encoding="ascii") as file:
+        for i in range(60000):
+            file.write(f"<p>{i} <a href='x{i}'>text</a><table><tr><td>a"
+                       f"<td>{i * 7}</table>\n")
+    command = [w3m, "-dump"]
+    Runtime(tap, "boehm", command, command).stress("w3m", path)
+
+
+def main():
+    tap = Tap()
+    harness.need(tap, interposer=harness.interposer(), spillway=harness.cli())
+    with tempfile.TemporaryDirectory() as folder:
+        test_c(tap, folder)
+        test_guile(tap, folder)
+        test_ecl(tap, folder)
+        test_w3m(tap, folder)
+    tap.end()
+
+
+main()
