@@ -89,6 +89,7 @@ prepare(void)
 	int error = 0;
 
 	lock_fork_add(&list_lock);
+	segment_begin();
 	base_lock(&list_lock);
 	if (!prepared) {
 		hash_seed();
@@ -217,6 +218,7 @@ spw_cache_clear(struct spw_cache *c)
 		return;
 	base_assert(!rcu_is_reading());
 	evict_clear(c);
+	core_start();
 	offer_post(c);
 }
 

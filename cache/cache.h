@@ -96,16 +96,22 @@ cache_count(_Atomic uint64_t *mine)
 		memory_order_relaxed);
 }
 
-/* The entry of a current slot of this cache is no longer wanted. */
+/* The bytes of a current slot of this cache are of no use any more. */
+static inline void
+cache_forget_bytes(uint64_t slot)
+{
+	atomic_fetch_add_explicit(&segment_at(slot_segment(slot))->dead_bytes,
+				  (uint32_t)entry_bytes(index_entry(slot)),
+				  memory_order_relaxed);
+}
+
+/* Nor is the entry one of the index. */
 static inline void
 cache_forget(uint64_t slot)
 {
-	struct segment *s = segment_at(slot_segment(slot));
-
-	atomic_fetch_add_explicit(&s->dead_bytes,
-				  (uint32_t)entry_bytes(index_entry(slot)),
-				  memory_order_relaxed);
-	atomic_fetch_add_explicit(&s->dead_entries, 1, memory_order_relaxed);
+	cache_forget_bytes(slot);
+	atomic_fetch_add_explicit(&segment_at(slot_segment(slot))->dead_entries,
+				  1, memory_order_relaxed);
 }
 
 static inline bool
@@ -237,7 +243,7 @@ void offer_init(struct spw_cache *c);
 int offer_register(struct spw_cache *c, enum spw_tier tier);
 void offer_fork_child(struct spw_cache *c);
 void offer_unregister(struct spw_cache *c);
-/* Has the reclaimer refill the reserve. */
+/* Has the reclaimer refill the reserve; nothing where there is none. */
 void offer_post(struct spw_cache *c);
 uint64_t offer_shrink(struct spw_cache *c, uint64_t bytes);
 

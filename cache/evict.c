@@ -313,8 +313,8 @@ adopt_closed(struct spw_cache *c)
 	for (uint32_t i = 1; i < high && batch.count < BATCH_MAX; i++) {
 		const struct segment *s = segment_at(i);
 
-		if (s->owner != c->index.owner ||
-		    atomic_load(&s->state) != SEGMENT_CLOSED)
+		if (atomic_load(&s->state) != SEGMENT_CLOSED ||
+		    s->owner != c->index.owner)
 			continue;
 		batch.segments[batch.count++] = i;
 		batch.bytes += s->charged_bytes;

@@ -1,5 +1,5 @@
 # cache: reclaimable key-value data: segments, index, eviction.
-core_sources += \
+cache_sources = \
 	%D%/cache.c %D%/cache.h \
 	%D%/entry.c %D%/entry.h %D%/entry_make.h \
 	%D%/evict.c \
@@ -14,3 +14,4 @@ core_sources += \
 	%D%/soft.c %D%/soft.h \
 	%D%/space.c \
 	%D%/writer.c %D%/writer.h
+core_sources += $(cache_sources)

@@ -204,7 +204,7 @@ offer_post(struct spw_cache *c)
 {
 	if (is_inline())
 		run_inline(c);
-	else if (core_start() == 0)
+	else if (core_running())
 		jobs_post(&c->job);
 }
 
@@ -227,6 +227,8 @@ offer_shrink(struct spw_cache *c, uint64_t bytes)
 		return 0;
 	if (rcu_thread_is_ours)
 		return evict_release(c, &here);
+	if (core_start() != 0)
+		return 0;
 	base_lock(&request->lock);
 	request->target_bytes = bytes;
 	request->got_bytes = 0;

@@ -163,6 +163,8 @@ spw_cache_reserve(struct spw_cache *c, const void *key, size_t key_bytes,
 	e = index_entry(slot);
 	entry_write(e, &make, key);
 	segment_pin(space.segment);
+	/* Not one of the index yet: the books of its segment leave it out. */
+	atomic_fetch_add(&segment_at(space.segment)->dead_entries, 1);
 	if (make.bytes > SPACE_SHARED_MAX)
 		space_seal_run(c, space.segment, make.bytes);
 	writer_leave();
@@ -174,11 +176,21 @@ spw_cache_reserve(struct spw_cache *c, const void *key, size_t key_bytes,
 	return 0;
 }
 
+/* Inside a writer's section in which its segment is current. */
 static int
-end_reservation(struct spw_reservation *r, bool publish)
+publish(struct spw_cache *c, const struct spw_reservation *r, uint64_t slot)
+{
+	const struct entry *e = index_entry(slot);
+
+	atomic_fetch_sub(&segment_at(slot_segment(slot))->dead_entries, 1);
+	return cache_publish(c, r->held[HELD_HASH], entry_key(e), e->key_bytes,
+			     slot);
+}
+
+static int
+end_reservation(struct spw_reservation *r, bool commit)
 {
 	struct spw_cache *c;
-	const struct entry *e;
 	uint64_t slot;
 	int error = 0;
 
@@ -186,16 +198,14 @@ end_reservation(struct spw_reservation *r, bool publish)
 		return -EINVAL;
 	c = (struct spw_cache *)r->held[HELD_CACHE];
 	slot = r->held[HELD_SLOT];
-	e = index_entry(slot);
 	writer_enter();
-	/* Cleared meanwhile: as if it had been put before. */
-	if (!segment_is_current(c->index.owner, slot))
-		;
-	else if (publish)
-		error = cache_publish(c, r->held[HELD_HASH], entry_key(e),
-				      e->key_bytes, slot);
-	else
-		cache_forget(slot);
+	/* Or it was cleared meanwhile: as if it had been put before. */
+	if (segment_is_current(c->index.owner, slot)) {
+		if (commit)
+			error = publish(c, r, slot);
+		else
+			cache_forget_bytes(slot);
+	}
 	writer_leave();
 	segment_unpin(slot_segment(slot));
 	*r = (struct spw_reservation){ 0 };

@@ -94,6 +94,12 @@ open_arrays(uint32_t count)
 	return false;
 }
 
+void
+segment_begin(void)
+{
+	lock_fork_add(&window_lock);
+}
+
 int
 segment_window_open(void)
 {
@@ -117,7 +123,6 @@ segment_window_open(void)
 		munmap(base, (size_t)count * SEGMENT_BYTES);
 		return -ENOMEM;
 	}
-	lock_fork_add(&window_lock);
 	taken[0] = 1; /* 0 is no segment */
 	atomic_store(&high, 1);
 	segment_window.count = count;
@@ -259,6 +264,13 @@ segment_open(uint32_t index, uint32_t owner)
 			      segment_ticket(owner, s->generation),
 			      memory_order_release);
 	return s->generation;
+}
+
+void
+segment_unopen(uint32_t index)
+{
+	atomic_store(&segment_window.tickets[index], 0);
+	atomic_store(&segment_at(index)->state, SEGMENT_TAKEN);
 }
 
 void

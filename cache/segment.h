@@ -48,7 +48,7 @@ struct segment {
 	_Atomic uint32_t state; /* enum segment_state */
 	uint32_t run;           /* how many segments; 1 */
 	uint32_t generation;    /* of its last ticket */
-	uint32_t owner;         /* of its last ticket */
+	_Atomic uint32_t owner; /* of its last ticket */
 	/* What follows is the filler's until it is sealed. */
 	uint32_t filled_bytes;
 	uint32_t entries;
@@ -101,6 +101,9 @@ segment_is_current(uint32_t owner, uint64_t slot)
 	       segment_ticket(owner, slot_generation(slot));
 }
 
+/* First of all, with no lock held. Idempotent. */
+void segment_begin(void);
+
 /* Reserves the window: 0 or -ENOMEM. Idempotent, for one thread at a time. */
 int segment_window_open(void);
 
@@ -115,6 +118,9 @@ uint32_t segment_take(uint32_t run, bool huge);
 
 /* Gives it a ticket; returns the generation. */
 uint32_t segment_open(uint32_t index, uint32_t owner);
+
+/* It was not needed: nobody has a slot of it, it is TAKEN again. */
+void segment_unopen(uint32_t index);
 
 /* No more is filled in. */
 void segment_seal(uint32_t index, uint32_t filled_bytes, uint32_t entries,

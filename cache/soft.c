@@ -177,7 +177,7 @@ slot_of(struct spw_cache *c, uint64_t handle)
 				     memory_order_acquire)[number_of(handle)];
 }
 
-/* Whether it was given out and not freed: for who asserts. */
+/* Whether it was given out and not freed. */
 static bool
 is_live(struct spw_cache *c, uint64_t handle)
 {
@@ -326,18 +326,22 @@ SPW_EXPORT void
 spw_soft_free(struct spw_cache *c, spw_soft_t soft)
 {
 	uint64_t slot;
+	bool live;
 
 	ELSEWHERE(spw_soft_free, c, soft);
 	if (!c || !soft)
 		return;
-	base_assert_walk(is_live(c, soft));
+	live = is_live(c, soft);
+	base_assert_walk(live);
+	if (!live) {
+		log_write(SPW_LOG_ERROR,
+			  "cache %s: a soft reference is freed twice", c->name);
+		return;
+	}
 	writer_enter();
 	slot = atomic_exchange(slot_of(c, soft), 0);
 	if (slot && segment_is_current(c->index.owner, slot))
-		atomic_fetch_add_explicit(
-			&segment_at(slot_segment(slot))->dead_bytes,
-			(uint32_t)entry_bytes(index_entry(slot)),
-			memory_order_relaxed);
+		cache_forget_bytes(slot);
 	writer_leave();
 	handle_put(&c->soft, soft);
 }
@@ -355,10 +359,7 @@ soft_move(struct spw_cache *c, uint64_t handle, uint64_t from, uint64_t to)
 	/* As in spw_soft_alloc(). Of the old one, the copy has gone along. */
 	atomic_fetch_add(&segment_at(slot_segment(to))->dead_entries, 1);
 	if (atomic_compare_exchange_strong(slot_of(c, handle), &from, to)) {
-		atomic_fetch_add_explicit(
-			&segment_at(slot_segment(from))->dead_bytes,
-			(uint32_t)entry_bytes(index_entry(from)),
-			memory_order_relaxed);
+		cache_forget_bytes(from);
 		return true;
 	}
 	atomic_fetch_sub(&segment_at(slot_segment(to))->dead_entries, 1);

@@ -21,8 +21,8 @@ struct spw_cache;
 struct turn;
 
 struct soft_table {
-	_Atomic uint64_t *slots; /* NULL until the first */
-	struct turn *turns;      /* of each number; Guarded by lock */
+	_Atomic(_Atomic uint64_t *) slots; /* NULL until the first */
+	struct turn *turns;                /* of each number; Guarded by lock */
 	struct base_lock lock;
 	uint32_t used;      /* Guarded by lock: numbers below were given once */
 	uint32_t free;      /* so is this: the first free number, 0: none */

@@ -336,8 +336,7 @@ space_give(struct spw_cache *c, uint32_t segment)
 static void
 take_back(struct spw_cache *c, uint32_t segment)
 {
-	segment_close(segment);
-	atomic_store(&segment_at(segment)->state, SEGMENT_TAKEN);
+	segment_unopen(segment);
 	if (space_spare_give(c, segment))
 		return;
 	segment_return(segment, 1);

@@ -306,6 +306,7 @@ core_start(void)
 	rcu_read_unlock();
 	/* Adding locks to what a fork takes wants none of them held. */
 	lock_fork_add(&start_lock);
+	jobs_begin();
 	if (on_start)
 		on_start();
 	base_lock(&start_lock);

@@ -23,15 +23,18 @@ static struct job *first, **last = &first; /* Guarded by lock. */
 static struct job *running;                /* so is this */
 static _Atomic bool pending;
 static _Atomic uint32_t ended;
-static _Atomic bool locked_at_fork;
+
+void
+jobs_begin(void)
+{
+	lock_fork_add(&lock);
+}
 
 void
 jobs_post(struct job *job)
 {
 	bool posted;
 
-	if (!atomic_exchange(&locked_at_fork, true))
-		lock_fork_add(&lock);
 	base_lock(&lock);
 	posted = !job->posted;
 	if (posted) {

@@ -28,6 +28,8 @@ void jobs_remove(struct job *job);
 
 /* ---- for the engine ---- */
 
+/* When the core starts, with no lock held. Idempotent. */
+void jobs_begin(void);
 bool jobs_pending(void);
 /* All that were posted; nothing inside a job. */
 void jobs_run(void);
