@@ -11,6 +11,9 @@
 
 #include "examples/cached/protocol.h"
 
+/* The memcached whose answers ours are: clients go by it. */
+#define COMMANDS_PROTOCOL "1.6.18"
+
 /* retrieve.c: get, gets, gat, gats; any number of keys, so that they may stop
  * in the middle: SESSION_GETTING. line_end is where the words end. */
 enum verdict retrieve_begin(struct session *session, struct input *input,

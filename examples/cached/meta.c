@@ -226,7 +226,7 @@ meta_get(struct session *session, const struct words *words,
 	struct counters *counters = session->counters;
 	struct meta_flags flags;
 	struct view view = { .flags = &flags };
-	const char *error = NULL;
+	const char *error;
 	bool hit;
 
 	(void)input, (void)variant;
@@ -234,10 +234,11 @@ meta_get(struct session *session, const struct words *words,
 		error = BAD_FORMAT;
 	else if (words->count > META_WORDS_MAX)
 		error = "CLIENT_ERROR options flags are too long";
-	else
+	else {
 		error = meta_flags_read(&flags, words, 2);
-	if (!error && flags.long_opaque)
-		error = LONG_OPAQUE;
+		if (!error && flags.long_opaque)
+			error = LONG_OPAQUE;
+	}
 	if (error) {
 		session_say(session, error);
 		return VERDICT_NEXT;

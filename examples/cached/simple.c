@@ -150,7 +150,8 @@ simple_version(struct session *session, const struct words *words,
 	       struct input *input, unsigned variant)
 {
 	char text[64];
-	int bytes = snprintf(text, sizeof text, "VERSION %s", spw_version());
+	int bytes = snprintf(text, sizeof text, "VERSION %s-spillway-%s",
+			     COMMANDS_PROTOCOL, spw_version());
 
 	(void)words, (void)input, (void)variant, (void)bytes;
 	session_say(session, text);

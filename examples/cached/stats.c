@@ -58,7 +58,8 @@ write_process(struct text *text)
 	number(text, "pid", (uint64_t)getpid());
 	number(text, "uptime", store_now() - 2);
 	number(text, "time", (uint64_t)time(NULL));
-	line(text, "version", "%s", spw_version());
+	line(text, "version", "%s-spillway-%s", COMMANDS_PROTOCOL,
+	     spw_version());
 	number(text, "pointer_size", 8 * sizeof(void *));
 	line(text, "rusage_user", "%ld.%06ld", usage.ru_utime.tv_sec,
 	     usage.ru_utime.tv_usec);

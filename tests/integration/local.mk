@@ -31,7 +31,8 @@ check_LTLIBRARIES += %D%/plugin.la
 %C%_plugin_la_SOURCES = %D%/plugin.c
 %C%_plugin_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 
-integration_tests += %D%/bindings.t %D%/changes.t %D%/idle.t %D%/manual.t \
+integration_tests += %D%/bindings.t %D%/cached.t %D%/cached-neighbour.t \
+	%D%/changes.t %D%/idle.t %D%/manual.t \
 	%D%/page-cache.t %D%/process.t %D%/programs.t %D%/psi-false.t \
 	%D%/return.t %D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t \
 	%D%/survive.t
@@ -40,4 +41,5 @@ long_tests += %D%/survive.long.t
 # Collectors. The C program is compiled by its test, where <gc.h> is there.
 integration_tests += %D%/gc-boehm.t
 EXTRA_DIST += %D%/gcs.py %D%/gc_boehm.c
-EXTRA_DIST += %D%/harness.py %D%/survival.py %D%/survive
+EXTRA_DIST += %D%/cached.py %D%/cached_scripts.py \
+	%D%/harness.py %D%/survival.py %D%/survive
