@@ -10,9 +10,18 @@
 #include <spillway/arena.h>
 
 __thread bool rcu_thread_is_ours;
+__thread struct urcu_bp_reader **rcu_reader_here
+	__attribute__((tls_model("initial-exec")));
 #ifdef RCU_SEEN
 char rcu_grace;
 #endif
+
+void
+rcu_enter_first(void)
+{
+	urcu_bp_read_lock();
+	rcu_reader_here = &URCU_TLS(urcu_bp_reader);
+}
 
 SPW_EXPORT void
 spw_read_lock(void)

@@ -340,21 +340,13 @@ spw_cache_remove(struct spw_cache *c, const void *key, size_t key_bytes)
 
 /* ---- peek ---- */
 
-struct entry *
-cache_look(struct spw_cache *c, const void *key, size_t key_bytes,
-	   uint64_t *slot)
+/* Where this copy of the library sleeps. Apart, so that looking keeps no
+ * registers for it. */
+__attribute__((noinline, cold)) static const void *
+peek_elsewhere(struct spw_cache *c, const void *key, size_t key_bytes,
+	       size_t *value_bytes)
 {
-	bool ghost = false;
-	struct entry *e = index_find(&c->index, hash_bytes(key, key_bytes), key,
-				     key_bytes, slot, &ghost);
-	struct cache_counters *counters;
-
-	if (base_likely(e && !cache_is_expired(e))) {
-		cache_hit(c, e);
-		return e;
-	}
-	counters = &c->counters[writer_number()];
-	cache_count(&counters->misses);
+	ELSEWHERE(spw_cache_peek, c, key, key_bytes, value_bytes);
 	return NULL;
 }
 
@@ -365,7 +357,8 @@ spw_cache_peek(struct spw_cache *c, const void *key, size_t key_bytes,
 	uint64_t slot;
 	struct entry *e;
 
-	ELSEWHERE(spw_cache_peek, c, key, key_bytes, value_bytes);
+	if (base_unlikely(elsewhere_is))
+		return peek_elsewhere(c, key, key_bytes, value_bytes);
 	base_assert_walk(rcu_is_reading());
 	e = cache_look(c, key, key_bytes, &slot);
 	if (!e)

@@ -18,6 +18,7 @@
 
 #include "base/lock.h"
 #include "base/settings.h"
+#include "cache/hash.h"
 #include "cache/index.h"
 #include "cache/segment.h"
 #include "cache/soft.h"
@@ -127,27 +128,39 @@ cache_is_expired(const struct entry *e)
 			 expiry) >= 0;
 }
 
-/* A hit on the calling thread. */
+/* A hit on the calling thread: every 16th looks at the clock too. */
 static inline void
 cache_hit(struct spw_cache *c, struct entry *e)
 {
 	struct writer_thread *here = &writer_here;
 	uint32_t number = writer_number();
-	uint32_t era;
 
-	/* Every 16th look looks at the clock too. */
-	era = base_likely(++here->looks % 16) ?
-		      atomic_load_explicit(&writer_era, memory_order_relaxed) :
-		      writer_era_refresh();
-	entry_touch(e, era, &here->dice);
+	if (base_unlikely(++here->looks % 16 == 0))
+		writer_era_refresh();
+	entry_touch(e,
+		    atomic_load_explicit(&writer_hottest, memory_order_relaxed),
+		    &here->dice);
 	cache_count(&c->counters[number].hits);
+}
+
+/* The entry of a key, touched and counted, or NULL. Inside a section. */
+static inline struct entry *
+cache_look(struct spw_cache *c, const void *key, size_t key_bytes,
+	   uint64_t *slot)
+{
+	struct entry *e = index_find(&c->index, hash_bytes(key, key_bytes), key,
+				     key_bytes, slot);
+
+	if (base_likely(e && !cache_is_expired(e))) {
+		cache_hit(c, e);
+		return e;
+	}
+	cache_count(&c->counters[writer_number()].misses);
+	return NULL;
 }
 
 /* ---- cache.c ---- */
 
-/* The entry of a key, touched and counted, or NULL. Inside a section. */
-struct entry *cache_look(struct spw_cache *c, const void *key, size_t key_bytes,
-			 uint64_t *slot);
 struct space;
 /* A place with the header written in it. 0: inside a writer's section from
  * here on; or -ENOMEM. */

@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #define ENTRY_SOFT (1u << 30)  /* the key is a handle (soft.c) */
@@ -117,28 +118,24 @@ entry_heat(uint32_t count, uint32_t era)
 	return (uint16_t)(count | era << ENTRY_COUNT_BITS);
 }
 
-/* A hit. dice: of the thread, moves on where a chance is needed. */
-static inline void
-entry_touch(struct entry *e, uint32_t era, uint64_t *dice)
+/* What the heat of an entry is that needs no store in this era. */
+static inline uint32_t
+entry_hottest(uint32_t era)
 {
-	uint32_t heat = atomic_load_explicit(&e->heat, memory_order_relaxed);
-	uint32_t count = heat & ENTRY_COUNT_MAX;
-	bool lately = heat >> ENTRY_COUNT_BITS ==
-		      (era & ((1u << ENTRY_ERA_BITS) - 1));
+	return entry_heat(ENTRY_COUNT_MAX, era);
+}
 
-	if (count == ENTRY_COUNT_MAX && lately)
-		return;
-	if (count >= ENTRY_COUNT_EXACT && count < ENTRY_COUNT_MAX) {
-		*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
-		if (*dice >> (64 - (count - ENTRY_COUNT_EXACT + 1)) == 0)
-			count++;
-		else if (lately)
-			return;
-	} else if (count < ENTRY_COUNT_EXACT) {
-		count++;
-	}
-	atomic_store_explicit(&e->heat, entry_heat(count, era),
-			      memory_order_relaxed);
+/* A hit on one that is not the hottest. dice: of the thread, moves on where a
+ * chance is needed. */
+void entry_warm(struct entry *e, uint32_t era, uint64_t *dice);
+
+/* A hit. hottest: entry_hottest() of now. */
+static inline void
+entry_touch(struct entry *e, uint32_t hottest, uint64_t *dice)
+{
+	if (base_unlikely(atomic_load_explicit(
+				  &e->heat, memory_order_relaxed) != hottest))
+		entry_warm(e, hottest >> ENTRY_COUNT_BITS, dice);
 }
 
 #endif

@@ -22,8 +22,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/lock.h"
+#include "base/rcu.h"
 #include "cache/entry.h"
 #include "cache/segment.h"
 #include "cache/slot.h"
@@ -116,13 +120,45 @@ index_is_settled(const struct index *index, uint64_t table,
 		       table;
 }
 
-/*
- * The entry, and its slot into *slot; NULL: not there. *ghost is set where
- * something with this tag was there and has been evicted.
- */
+/* Which of a bucket's slots have the tag, bit by bit: a hint, to be looked at
+ * again. All at once, since where a key is cannot be predicted. */
+static inline unsigned
+index_match(const struct bucket *b, uint32_t tag)
+{
+#if defined(__SSE2__) && !defined(RCU_SEEN)
+	/* The upper halves of header and slots, four at a time; of each the
+	 * upper 15 bits. */
+	const float *at = (const float *)(const void *)b;
+	const __m128i wanted = _mm_set1_epi32(
+		(int)(tag << (32 - SLOT_TAG_BITS)));
+	const __m128i mask = _mm_set1_epi32((int)(~0u << (32 - SLOT_TAG_BITS)));
+	__m128i low, high;
+
+	low = _mm_castps_si128(
+		_mm_shuffle_ps(_mm_load_ps(at), _mm_load_ps(at + 4), 0xdd));
+	high = _mm_castps_si128(_mm_shuffle_ps(_mm_load_ps(at + 8),
+					       _mm_load_ps(at + 12), 0xdd));
+	low = _mm_cmpeq_epi32(_mm_and_si128(low, mask), wanted);
+	high = _mm_cmpeq_epi32(_mm_and_si128(high, mask), wanted);
+	return ((unsigned)_mm_movemask_ps(_mm_castsi128_ps(low)) |
+		(unsigned)_mm_movemask_ps(_mm_castsi128_ps(high)) << 4) >>
+	       1;
+#else
+	unsigned match = 0;
+
+	for (int i = 0; i < INDEX_SLOTS; i++)
+		match |= (unsigned)(slot_tag(atomic_load_explicit(
+					    &b->slots[i],
+					    memory_order_acquire)) == tag)
+			 << i;
+	return match;
+#endif
+}
+
+/* The entry, and its slot into *found; NULL: not there. */
 static inline struct entry *
 index_find(const struct index *index, uint64_t hash, const void *key,
-	   size_t key_bytes, uint64_t *found, bool *ghost)
+	   size_t key_bytes, uint64_t *found)
 {
 	uint32_t tag = slot_tag_of_hash(hash);
 
@@ -137,19 +173,18 @@ index_find(const struct index *index, uint64_t hash, const void *key,
 		uint64_t link = header >> 32;
 
 		for (;;) {
-			for (int i = 0; i < INDEX_SLOTS; i++) {
-				uint64_t slot = atomic_load_explicit(
-					&b->slots[i], memory_order_acquire);
-				struct entry *e;
+			unsigned match = index_match(b, tag);
 
-				if (base_likely(slot_tag(slot) != tag) || !slot)
-					continue;
-				if (!segment_is_current(index->owner, slot)) {
-					*ghost = true;
-					continue;
-				}
-				e = index_entry(slot);
-				if (base_likely(index_key_equal(e, key,
+			for (; match; match &= match - 1) {
+				uint64_t slot = atomic_load_explicit(
+					&b->slots[__builtin_ctz(match)],
+					memory_order_acquire);
+				struct entry *e = index_entry(slot);
+
+				if (base_likely(slot && slot_tag(slot) == tag &&
+						segment_is_current(index->owner,
+								   slot) &&
+						index_key_equal(e, key,
 								key_bytes))) {
 					*found = slot;
 					return e;

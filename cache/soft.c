@@ -302,13 +302,21 @@ spw_soft_alloc(struct spw_cache *c, size_t bytes, spw_soft_t *soft, void **fill)
 	return 0;
 }
 
+__attribute__((noinline, cold)) static const void *
+read_elsewhere(struct spw_cache *c, spw_soft_t soft)
+{
+	ELSEWHERE(spw_soft_read, c, soft);
+	return NULL;
+}
+
 SPW_EXPORT const void *
 spw_soft_read(struct spw_cache *c, spw_soft_t soft)
 {
 	uint64_t slot;
 	struct entry *e;
 
-	ELSEWHERE(spw_soft_read, c, soft);
+	if (base_unlikely(elsewhere_is))
+		return read_elsewhere(c, soft);
 	base_assert_walk(rcu_is_reading());
 	if (!soft)
 		return NULL;
@@ -317,7 +325,8 @@ spw_soft_read(struct spw_cache *c, spw_soft_t soft)
 			  !segment_is_current(c->index.owner, slot)))
 		return NULL;
 	e = index_entry(slot);
-	entry_touch(e, atomic_load_explicit(&writer_era, memory_order_relaxed),
+	entry_touch(e,
+		    atomic_load_explicit(&writer_hottest, memory_order_relaxed),
 		    &writer_here.dice);
 	return (char *)(e + 1) + sizeof(uint64_t);
 }

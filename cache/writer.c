@@ -25,7 +25,7 @@ __thread struct writer_thread writer_here
 	__attribute__((tls_model("initial-exec")));
 struct writer_busy writer_busy[WRITER_SLOTS];
 _Atomic uint32_t writer_fork_waits;
-_Atomic uint32_t writer_era;
+_Atomic uint32_t writer_hottest;
 
 static _Atomic uint32_t numbers;
 
@@ -91,7 +91,11 @@ writer_era_refresh(void)
 	uint32_t era = (uint32_t)(writer_clock_ns() / ENTRY_ERA_NS) &
 		       ((1u << ENTRY_ERA_BITS) - 1);
 
-	if (atomic_load_explicit(&writer_era, memory_order_relaxed) != era)
-		atomic_store_explicit(&writer_era, era, memory_order_relaxed);
+	uint32_t hottest = entry_hottest(era);
+
+	if (atomic_load_explicit(&writer_hottest, memory_order_relaxed) !=
+	    hottest)
+		atomic_store_explicit(&writer_hottest, hottest,
+				      memory_order_relaxed);
 	return era;
 }

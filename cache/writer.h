@@ -75,9 +75,11 @@ void writer_fork_prepare(void);
 void writer_fork_parent(void);
 void writer_fork_child(void);
 
-/* The era of this moment (entry.h), as of the last refresh. */
-extern _Atomic uint32_t writer_era;
 uint64_t writer_clock_ns(void); /* coarse */
+
+/* The era of this moment (entry.h); and entry_hottest() of it, as of the last
+ * refresh. */
 uint32_t writer_era_refresh(void);
+extern _Atomic uint32_t writer_hottest;
 
 #endif

@@ -306,6 +306,7 @@ shrinker(struct torture_thread *self)
 	struct dice *dice = &self->dice;
 
 	while (!torture_over()) {
+		uint64_t limit;
 		char text[64];
 
 		switch (dice_below(dice, 32)) {
@@ -317,10 +318,9 @@ shrinker(struct torture_thread *self)
 			break;
 		case 2:
 		case 3:
+			limit = stock_resident() + dice_below(dice, 48 * MIB);
 			snprintf(text, sizeof text, "limit:%llu",
-				 (unsigned long long)(stock_resident() +
-						      dice_below(dice,
-								 48 * MIB)));
+				 (unsigned long long)limit);
 			spw_configure(text);
 			break;
 		case 4:
