@@ -76,9 +76,20 @@ void bench_die(const char *format, ...)
 uint64_t bench_now_ns(void);
 void bench_sleep_ns(uint64_t ns);
 
+/*
+ * How long the calling thread could have run and had no core, so far: what a
+ * busy machine adds to a time. 0 where the kernel does not say.
+ */
+uint64_t bench_core_wait_ns(void);
+
+/* The clock less bench_core_wait_ns(): for differences. */
+uint64_t bench_net_now_ns(void);
+
 /* Of this process; 0 where /proc does not say. */
 uint64_t bench_rss_bytes(void);
 uint64_t bench_rss_peak_bytes(void);
+/* Of children, as far as a program gives it: the greater is in the rows. */
+extern uint64_t bench_child_peak_bytes;
 
 /* Keeps the compiler from dropping a malloc whose memory nobody reads. */
 static inline void

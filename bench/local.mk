@@ -3,6 +3,11 @@
 # which starts the list of tests.
 bench_programs = \
 	%D%/burst-return \
+	%D%/cache-hits \
+	%D%/cache-kv \
+	%D%/cache-memory \
+	%D%/cache-read \
+	%D%/cache-shrink \
 	%D%/idle-cost \
 	%D%/large \
 	%D%/malloc-tail \
@@ -15,8 +20,29 @@ noinst_PROGRAMS += $(bench_programs)
 
 bench_base = %D%/bench.c %D%/bench.h
 bench_event = %D%/event.c %D%/event.h
+# Of the programs that hold spillway's cache beside its peers; they alone are
+# linked with the library.
+bench_rounds = %D%/rounds.c %D%/rounds.h
+bench_store = %D%/store.c %D%/store.h %D%/store_lfht.c %D%/store_mutex.c \
+	%D%/store_spillway.c
+bench_tick = %D%/tick.c %D%/tick.h
+bench_zipf = %D%/zipf.c %D%/zipf.h
+bench_cache = $(bench_rounds) $(bench_store) $(bench_base)
+bench_cache_libs = libspillway.la -lurcu-cds $(LIBURCU_BP_LIBS) -lm
 
 %C%_burst_return_SOURCES = %D%/burst-return.c $(bench_event) $(bench_base)
+%C%_cache_hits_SOURCES = %D%/cache-hits.c $(bench_zipf) $(bench_cache)
+%C%_cache_hits_LDADD = $(bench_cache_libs)
+%C%_cache_kv_SOURCES = %D%/cache-kv.c $(bench_tick) $(bench_zipf) \
+	$(bench_cache)
+%C%_cache_kv_LDADD = $(bench_cache_libs)
+%C%_cache_memory_SOURCES = %D%/cache-memory.c %D%/zipf.h $(bench_cache)
+%C%_cache_memory_LDADD = $(bench_cache_libs)
+%C%_cache_read_SOURCES = %D%/cache-read.c %D%/written.c %D%/written.h \
+	$(bench_cache)
+%C%_cache_read_LDADD = $(bench_cache_libs)
+%C%_cache_shrink_SOURCES = %D%/cache-shrink.c $(bench_tick) $(bench_cache)
+%C%_cache_shrink_LDADD = $(bench_cache_libs)
 %C%_idle_cost_SOURCES = %D%/idle-cost.c $(bench_base)
 %C%_large_SOURCES = %D%/large.c $(bench_base)
 %C%_malloc_tail_SOURCES = %D%/malloc-tail.c $(bench_event) $(bench_base)

@@ -18,7 +18,6 @@
 #include "bench/bench.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -60,31 +59,14 @@ mixed_size(uint64_t *random)
 	return 16 + (draw >> 16) % 1008;
 }
 
-/* How long the thread has waited for a core so far, in ns. */
-static uint64_t
-core_wait_ns(int schedstat)
-{
-	char text[96];
-	ssize_t length = pread(schedstat, text, sizeof text - 1, 0);
-	const char *second;
-
-	if (length <= 0)
-		return 0;
-	text[length] = '\0';
-	second = strchr(text, ' ');
-	return second != NULL ? strtoull(second, NULL, 10) : 0;
-}
-
 static void *
 work(void *argument)
 {
 	static char *slots[SLOTS];
 	uint64_t random = 11;
-	int schedstat = open("/proc/thread-self/schedstat",
-			     O_RDONLY | O_CLOEXEC);
 	int now;
 
-	net_known = core_wait_ns(schedstat) > 0;
+	net_known = bench_core_wait_ns() > 0;
 
 	(void)argument;
 	while ((now = atomic_load_explicit(&phase, memory_order_relaxed)) !=
@@ -94,7 +76,7 @@ work(void *argument)
 		uint64_t begin, ns, waited;
 
 		free(slots[at]);
-		waited = core_wait_ns(schedstat);
+		waited = bench_core_wait_ns();
 		begin = bench_now_ns();
 		slots[at] = malloc(bytes);
 		ns = bench_now_ns() - begin;
@@ -102,11 +84,9 @@ work(void *argument)
 			bench_die("malloc(%zu)", bytes);
 		slots[at][0] = slots[at][bytes - 1] = 1;
 		bench_histogram_add(&histograms[now], ns);
-		waited = core_wait_ns(schedstat) - waited;
+		waited = bench_core_wait_ns() - waited;
 		bench_histogram_add(&nets[now], ns > waited ? ns - waited : 0);
 	}
-	if (schedstat >= 0)
-		close(schedstat);
 	for (size_t at = 0; at < SLOTS; at++)
 		free(slots[at]);
 	return NULL;

@@ -71,9 +71,15 @@ smoke_all()
 		--allocators glibc,"$1"
 }
 
-programs="burst-return idle-cost large malloc-tail shrinker-cache small
-start-fork tagged threads"
+programs="burst-return cache-hits cache-kv cache-memory cache-read cache-shrink
+idle-cost large malloc-tail shrinker-cache small start-fork tagged threads"
 commands="burst-return
+cache-hits
+cache-kv
+cache-kv --uniform --value 100
+cache-memory
+cache-read
+cache-shrink
 idle-cost
 large large-buffers
 malloc-tail
@@ -117,6 +123,12 @@ for program in $programs; do
 done
 check "a bad number is named" named 12Q "$bench/small" tight --rounds 12Q
 check "a bad pattern is named" named nothing "$bench/small" nothing
+check "a store that is not there is named" named nostore \
+	"$bench/cache-kv" --only nostore
+for program in cache-hits cache-memory cache-shrink; do
+	check "$program names a part that is not there" named nopart \
+		"$bench/$program" --smoke --only nopart
+done
 check "run names a bad suite" named nothing "$bench/run" nothing
 check "run names a bad allocator" named nomalloc "$bench/run" speed \
 	--allocators nomalloc
