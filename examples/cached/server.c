@@ -58,6 +58,14 @@ complain(const char *what)
 	return false;
 }
 
+/* Atomic for form's sake: accept(2) comes after the close(2) that freed the
+ * number. */
+static void
+remember(int socket, struct connection *connection)
+{
+	__atomic_store_n(&connections[socket], connection, __ATOMIC_RELAXED);
+}
+
 /* --- workers */
 
 static void
@@ -66,7 +74,7 @@ drop(struct worker *worker, struct connection *connection)
 	if (settings_verbose())
 		fprintf(stderr, "<%d connection closed\n",
 			connection_socket(connection));
-	connections[connection_socket(connection)] = NULL;
+	remember(connection_socket(connection), NULL);
 	counters_up(&worker->desk.counters.closed_connections);
 	connection_close(connection);
 }
@@ -168,13 +176,13 @@ hand_over(int socket)
 		refuse(socket);
 		return;
 	}
-	connections[socket] = connection;
+	remember(socket, connection);
 	event.data.ptr = connection;
 	counters_up(&accepted.total_connections);
 	if (settings_verbose())
 		fprintf(stderr, "<%d new connection\n", socket);
 	if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, socket, &event) != 0) {
-		connections[socket] = NULL;
+		remember(socket, NULL);
 		counters_up(&accepted.closed_connections);
 		connection_close(connection);
 	}

@@ -255,6 +255,10 @@ def large_values(tap):
 
 def connections(tap):
     with Server([cached.program(), "-c", "50"]) as server:
+        with Client(server) as client:
+            while client.stats()["curr_connections"] != "1":
+                time.sleep(0.01)  # whoever saw it start has not left yet
+        time.sleep(0.1)
         clients = [Client(server) for _ in range(50)]
         good = all(c.set(b"c%d" % i, b"v%d" % i) == b"STORED"
                    for i, c in enumerate(clients))
