@@ -53,14 +53,14 @@ round_trips(void)
 {
 	struct policy p = after(100 * CLOCK_MS, 400 * MIB, 100 * MIB);
 
-	tap_ok(due(&p, 1 * CLOCK_S, 260 * MIB, SPW_LEVEL_MEDIUM),
-	       "half the gain has grown again: after ten times the pause");
-	tap_ok(!due(&p, 900 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
+	tap_ok(due(&p, 100 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
+	       "half the gain has grown again: after as long as the pause");
+	tap_ok(!due(&p, 99 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
 	       "and not before");
-	tap_ok(due(&p, 300 * CLOCK_MS, 260 * MIB, SPW_LEVEL_CRITICAL),
-	       "after three times where it is critical");
-	tap_ok(!due(&p, 200 * CLOCK_MS, 260 * MIB, SPW_LEVEL_CRITICAL),
-	       "and not before that");
+	tap_ok(due(&p, 1, 170 * MIB, SPW_LEVEL_CRITICAL),
+	       "at once where it is critical");
+	tap_ok(!due(&p, 1, 159 * MIB, SPW_LEVEL_CRITICAL),
+	       "but for a fifth of the last gain");
 }
 
 static void

@@ -50,6 +50,9 @@ unit_tests += %D%/gate
 %C%_gate_SOURCES = %D%/gate.c base/rcu.c pressure/call.c pressure/gate.c
 %C%_gate_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 %C%_gate_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
+unit_tests += %D%/cache
+%C%_cache_SOURCES = %D%/cache.c %D%/stock.c %D%/stock.h
+%C%_cache_LDADD = tests/torture/libtorture.la $(test_ldadd)
 unit_tests += %D%/shrinkers
 %C%_shrinkers_SOURCES = %D%/shrinkers.c %D%/stock.c %D%/stock.h
 %C%_shrinkers_LDADD = $(test_ldadd)
