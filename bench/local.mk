@@ -8,6 +8,7 @@ bench_programs = \
 	%D%/cache-memory \
 	%D%/cache-read \
 	%D%/cache-shrink \
+	%D%/cached-load \
 	%D%/idle-cost \
 	%D%/large \
 	%D%/malloc-tail \
@@ -43,6 +44,8 @@ bench_cache_libs = libspillway.la -lurcu-cds $(LIBURCU_BP_LIBS) -lm
 %C%_cache_read_LDADD = $(bench_cache_libs)
 %C%_cache_shrink_SOURCES = %D%/cache-shrink.c $(bench_tick) $(bench_cache)
 %C%_cache_shrink_LDADD = $(bench_cache_libs)
+%C%_cached_load_SOURCES = %D%/cached-load.c $(bench_base)
+%C%_cached_load_LDADD = -lm
 %C%_idle_cost_SOURCES = %D%/idle-cost.c $(bench_base)
 %C%_large_SOURCES = %D%/large.c $(bench_base)
 %C%_malloc_tail_SOURCES = %D%/malloc-tail.c $(bench_event) $(bench_base)
@@ -53,17 +56,17 @@ bench_cache_libs = libspillway.la -lurcu-cds $(LIBURCU_BP_LIBS) -lm
 %C%_tagged_SOURCES = %D%/tagged.c $(bench_base)
 %C%_threads_SOURCES = %D%/threads.c $(bench_base)
 
-EXTRA_DIST += %D%/README.md %D%/compare %D%/run
-integration_tests += %D%/smoke.t
+EXTRA_DIST += %D%/README.md %D%/cached %D%/compare %D%/run
+integration_tests += %D%/cached.t %D%/smoke.t
 
 # Usable from the build directory: build/bench/run finds its programs beside
 # itself and the library above itself.
 noinst_DATA += %D%/run.stamp
 CLEANFILES += %D%/run.stamp
 
-%D%/run.stamp: $(srcdir)/%D%/run $(srcdir)/%D%/compare
+%D%/run.stamp: $(srcdir)/%D%/cached $(srcdir)/%D%/run $(srcdir)/%D%/compare
 	$(AM_V_GEN)$(MKDIR_P) %D% && \
-	for script in %D%/run %D%/compare; do \
+	for script in %D%/cached %D%/run %D%/compare; do \
 		test $$script -ef $(srcdir)/$$script || \
 			cp -f $(srcdir)/$$script $$script || exit 1; \
 		chmod +x $$script || exit 1; \
@@ -72,4 +75,4 @@ CLEANFILES += %D%/run.stamp
 # The copies, not the sources of a build within the source tree.
 mostlyclean-local:
 	-test %D%/run -ef $(srcdir)/%D%/run || \
-		rm -f %D%/run %D%/compare
+		rm -f %D%/cached %D%/run %D%/compare
