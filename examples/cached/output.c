@@ -89,6 +89,18 @@ output_clear(struct output *output)
 	forget(output);
 }
 
+/* One system call; a single vector is a little cheaper by itself. */
+static ssize_t
+send_once(int socket, struct iovec *vector, unsigned count)
+{
+	struct msghdr message = { .msg_iov = vector, .msg_iovlen = count };
+
+	if (count == 1)
+		return send(socket, vector->iov_base, vector->iov_len,
+			    MSG_NOSIGNAL);
+	return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
 /*
  * Sends vectors from *first on, which moves to the first that is not all sent;
  * that one then begins with what is left. Bytes, or -errno.
@@ -99,9 +111,7 @@ send_vectors(int socket, struct iovec *vector, unsigned *first, unsigned end)
 	ssize_t total = 0;
 
 	while (*first < end) {
-		struct msghdr message = { .msg_iov = &vector[*first],
-					  .msg_iovlen = end - *first };
-		ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+		ssize_t sent = send_once(socket, &vector[*first], end - *first);
 
 		if (sent < 0 && errno == EINTR)
 			continue;

@@ -29,6 +29,9 @@
 /* What memcached counts for an item beside its key and value, so that what
  * fits there fits here. */
 #define OVERHEAD (48 + 1 + 8 + 2)
+/* Of values that are still arriving: nothing can evict them, so that clients
+ * who begin and do not end must not take everything. */
+#define ARRIVING_MAX ((size_t)256 << 20)
 
 struct stripe {
 	pthread_mutex_t lock;
@@ -39,6 +42,7 @@ static size_t item_bytes_max;
 static struct stripe stripes[STRIPES];
 
 static uint64_t last_unique; /* atomic */
+static size_t arriving;      /* atomic; of store_begin()s, in bytes */
 static uint32_t clear_at;    /* atomic; 0: no time is set */
 static int64_t start_date, start_monotonic;
 
@@ -399,15 +403,24 @@ store_begin(struct store_write *write)
 {
 	uint32_t now = store_now();
 	struct store_item head = head_of(write, now);
+	size_t bytes = write->value_bytes;
+	char *to = NULL;
 
-	return reserve(&write->key, &head, write->value_bytes, now,
-		       &write->reservation);
+	/* One is always let through. */
+	if (__atomic_add_fetch(&arriving, bytes, __ATOMIC_RELAXED) <=
+	    ARRIVING_MAX + bytes)
+		to = reserve(&write->key, &head, bytes, now,
+			     &write->reservation);
+	if (!to)
+		__atomic_sub_fetch(&arriving, bytes, __ATOMIC_RELAXED);
+	return to;
 }
 
 void
 store_abandon(struct store_write *write)
 {
 	spw_cache_abort(&write->reservation);
+	__atomic_sub_fetch(&arriving, write->value_bytes, __ATOMIC_RELAXED);
 }
 
 enum store_result
@@ -418,6 +431,7 @@ store_finish(struct store_write *write)
 	pthread_mutex_t *stripe;
 	enum store_result result;
 
+	__atomic_sub_fetch(&arriving, write->value_bytes, __ATOMIC_RELAXED);
 	stripe = store_lock(&write->key);
 	result = judge_locked(write, item, now);
 	if (result == STORE_DONE && is_join(write))

@@ -247,6 +247,23 @@ def large_values(tap):
                     b"v%d" % size) != value:
                 wrong.append(size)
         tap.ok(not wrong, "values of sizes around every limit", wrong)
+        begun = [Client(server) for _ in range(12)]
+        for one in begun:
+            one.socket.sendall(b"set begun 0 0 30000000\r\n" + b"x" * 99999)
+        with Client(server) as late:
+            late.socket.settimeout(1)
+            late.socket.sendall(b"set late 0 0 30000000\r\n")
+            with contextlib.suppress(OSError):
+                answer = late.stream.readline()
+        for one in begun:
+            one.close()
+        deadline = time.time() + 10
+        while client.set(b"after", b"y" * 30000000) != b"STORED" \
+                and time.time() < deadline:
+            time.sleep(0.1)
+        tap.ok(answer == b"SERVER_ERROR out of memory storing object\r\n"
+               and client.get(b"after") == b"y" * 30000000,
+               "clients that begin large values and do not end", answer)
         with Client(server) as broken:
             broken.socket.sendall(b"set half 0 0 9000000\r\n" + b"x" * 99999)
         tap.ok(client.get(b"half") is None and client.ask(b"mn") == b"MN",
