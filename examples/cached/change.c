@@ -77,6 +77,7 @@ vivify_locked(const struct word *key, struct change_visit *visit,
 	visit->created = visit->won = true;
 	visit->before = head;
 	head.marks |= STORE_WON;
+	head.access |= !visit->quiet;
 	if (store_is_expired(&head, now))
 		head.expires = now + 1;
 	if (store_save_locked(key, &head, WORD_EMPTY, WORD_EMPTY, now) !=
@@ -103,7 +104,7 @@ visit_locked(const struct word *key, struct change_visit *visit,
 		head.expires = visit->expires;
 	expires = visit->recache_last ? head.expires : visit->before.expires;
 	if (!(head.marks & STORE_WON) &&
-	    (head.marks & STORE_STALE ||
+	    ((visit->claims && head.marks & STORE_STALE) ||
 	     (visit->recache && expires && expires < visit->recache))) {
 		visit->won = true;
 		head.marks |= STORE_WON;
@@ -140,8 +141,12 @@ save_number_locked(const struct word *key, struct store_item *head,
 	char text[NUMBER_MAX];
 	size_t digits = (size_t)(word_write_u64(text, delta->number) - text);
 
-	if (bytes < digits)
+	/* memcached stores a longer one anew, and only then forgets marks. */
+	if (bytes < digits) {
 		bytes = digits;
+		head->marks &= STORE_BINARY;
+		head->access = now << 1;
+	}
 	memset(text + digits, ' ', bytes - digits);
 	head->unique = store_next_unique();
 	return store_save_locked(key, head, (struct word){ text, bytes },
@@ -168,6 +173,7 @@ delta_locked(const struct word *key, struct change_number *delta, uint32_t now)
 	if (!item && !delta->vivify)
 		return STORE_NOT_FOUND;
 	if (!item) {
+		delta->created = true;
 		head.expires = delta->vivify_expires;
 		delta->number = delta->initial;
 	} else if (delta->compare && head.unique != delta->unique)

@@ -32,6 +32,7 @@ struct change_visit {
 	uint32_t vivify_expires;
 	uint32_t recache;  /* who comes when it expires before, wins; or 0 */
 	bool recache_last; /* by the expiry that was just set */
+	bool claims;       /* who finds it stale first, wins too */
 	bool quiet;        /* is no hit */
 	uint8_t marks;     /* of an empty one */
 	/* Answers. */
@@ -55,6 +56,7 @@ struct change_number {
 	uint32_t expires;
 	uint8_t marks; /* of a new one */
 	/* Answers. */
+	bool created;
 	uint64_t number;
 	uint64_t new_unique;
 	uint32_t old_expires;

@@ -158,6 +158,7 @@ visit(struct session *session, struct view *view)
 		.vivify_expires = flags->vivify_expires,
 		.recache = flags->recache ? flags->recache_before : 0,
 		.recache_last = flags->expiry_first,
+		.claims = true,
 		.quiet = flags->no_hit,
 		.marks = flags->binary ? STORE_BINARY : 0,
 	};

@@ -234,7 +234,7 @@ arithmetic_error(const struct words *words, struct meta_flags *flags)
 	return NULL;
 }
 
-/* A number that there is, or that was made. */
+/* A number that there is, or that was made; of that even q is told. */
 static void
 arithmetic_done(struct session *session, const struct meta_flags *flags,
 		const struct change_number *change)
@@ -243,7 +243,7 @@ arithmetic_done(struct session *session, const struct meta_flags *flags,
 
 	counters_up(change->down ? &session->counters->decr_hits :
 				   &session->counters->incr_hits);
-	if (!flags->quiet)
+	if (!flags->quiet || change->created)
 		output_advance(session->output,
 			       (size_t)(arithmetic_write(from, flags, change,
 							 session->now) -

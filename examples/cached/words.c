@@ -3,8 +3,8 @@
  * Splits lines at spaces, reads and writes numbers and base64.
  *
  * Called by the commands; calls nobody. The odd rules (only a space separates,
- * "+1" and "\t1" are numbers, a number may end in white space) are those of
- * memcached, because tests compare byte by byte.
+ * "+1" and "\t1" are numbers, and a number may end in white space or a zero
+ * byte) are those of memcached, because tests compare byte by byte.
  */
 #include "examples/cached/words.h"
 
@@ -61,7 +61,7 @@ parse(const struct word *word, bool *negative, uint64_t *magnitude)
 		if (__builtin_mul_overflow(n, 10, &n) ||
 		    __builtin_add_overflow(n, (uint64_t)(*at - '0'), &n))
 			return false;
-	if (at == digits || (at < end && !is_white(*at)))
+	if (at == digits || (at < end && *at && !is_white(*at)))
 		return false;
 	*magnitude = n;
 	return true;

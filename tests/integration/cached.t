@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 import cached  # noqa: E402
 import harness  # noqa: E402
 from cached import Client, Server, converse, normal  # noqa: E402
-from cached_scripts import SCRIPTS  # noqa: E402
+from cached_scripts import SCRIPTS, random_commands  # noqa: E402
 from harness import Tap  # noqa: E402
 
 SEED = int(os.environ.get("SPILLWAY_TEST_SEED", "20260301"))
@@ -53,6 +53,14 @@ def same_as_memcached(tap):
                 if a != b:
                     wrong.append(f"{part[:200]!r}: {first_difference(a, b)}")
             tap.ok(not wrong, f"as memcached: {name}", *wrong)
+        rng, wrong = random.Random(SEED), []
+        for number in range(400):
+            part = b"".join(random_commands(rng))
+            a, b = (normal(converse(one, part)) for one in (ours, theirs))
+            if a != b:
+                wrong.append(f"script {number}: {first_difference(a, b)}")
+        tap.ok(not wrong, "as memcached: 400 scripts at random",
+               f"seed {SEED}", *wrong[:5])
         tap.ok(ours.alive(), "it is alive afterwards", ours.tail())
     return None
 

@@ -189,3 +189,72 @@ SCRIPTS = {
                    for i in range(40)),
     ],
 }
+
+
+def random_commands(rng, many=80):
+    """A list of commands that are mostly right, on few keys.
+
+    Not asked for: a number that shrinks, what else there is to know of one
+    (memcached makes it anew, or not, by who still reads it), numbers from 2^63
+    (memcached looks for a minus sign behind the value), uniques that are there.
+    """
+
+    def key():
+        return rng.choice((b"a", b"b", b"c", b"k" * 250, b"\xe2\x82"))
+
+    def value():
+        kind = rng.randrange(8)
+        if kind == 0:
+            return b""
+        if kind == 1:
+            return b"%d" % rng.choice((0, 9, 99, 1 << 62))
+        if kind == 2:
+            return rng.randbytes(rng.choice((15000, 17000, 70000)))
+        return rng.randbytes(rng.randrange(1, 400))
+
+    def flags(letters):
+        chosen = rng.sample(letters, rng.randrange(min(5, len(letters) + 1)))
+        return b"".join(b" " + flag for flag in chosen)
+
+    def storing(verb, bytes_of):
+        sent = value()
+        tail = rng.choice((b"\r\n",) * 20 + (b"x\r\n", b"\n"))
+        return b"%s%s\r\n%s%s" % (verb, bytes_of(len(sent)), sent, tail)
+
+    def classic():
+        verb = rng.choice((b"set", b"set", b"add", b"replace", b"append",
+                           b"prepend"))
+        more = rng.choice((b"", b"", b"", b" noreply"))
+        head = b"%s %s %d %d " % (verb, key(), rng.randrange(1 << 32),
+                                  rng.choice((0, 0, 0, 100, -1)))
+        return storing(head, lambda n: b"%d%s" % (n, more))
+
+    def meta_set():
+        more = flags([b"T0", b"T100", b"T-1", b"F77", b"I", b"k", b"Oab",
+                      b"q", b"ME", b"MA", b"MP", b"MR", b"C999999999", b"b"])
+        return storing(b"ms %s " % key(), lambda n: b"%d%s" % (n, more))
+
+    def one():
+        return rng.choice((
+            classic, classic, meta_set,
+            lambda: b"get %s %s\r\n" % (key(), key()),
+            lambda: b"gat %d %s\r\n" % (rng.choice((0, 100, -1)), key()),
+            lambda: b"mg %s%s\r\n" % (key(), flags(
+                [b"v", b"k", b"f", b"s", b"h", b"q", b"u", b"Oxyz", b"T100",
+                 b"N100", b"R50", b"b"])),
+            lambda: b"md %s%s\r\n" % (key(), flags(
+                [b"k", b"q", b"I", b"T100", b"O1", b"C999999999"])),
+            lambda: b"ma num%s\r\n" % flags(
+                [b"v", b"k", b"N100", b"J5", b"D7", b"M+", b"q"]),
+            lambda: b"incr num %d\r\n" % rng.choice((0, 1, 100)),
+            lambda: b"delete %s%s\r\n" % (key(), rng.choice(
+                (b"", b" 0", b" noreply", b" 1"))),
+            lambda: b"touch %s %d\r\n" % (key(), rng.choice((0, 100, -1))),
+            lambda: rng.choice((b"mn\r\n", b"flush_all\r\n", b"bogus\r\n",
+                                b"cas a 0 0 1 999999999\r\nx\r\n",
+                                b"gets nope\r\n", b"get num a\r\n",
+                                b"set num 7 0 2\r\n10\r\n",
+                                b"delete num\r\n")),
+        ))()
+
+    return [one() for _ in range(many)] + [b"mn\r\n"] * 4

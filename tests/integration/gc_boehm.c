@@ -66,7 +66,7 @@ burst(char **words)
 	struct node *live;
 	long garbage = atol(words[1]);
 
-	all = GC_MALLOC((size_t)garbage * sizeof *all);
+	all = GC_MALLOC((size_t)garbage * sizeof(struct node *));
 	fill(&live, atol(words[0]) << 20, 1);
 	for (long i = 0; i < garbage; i++)
 		fill(&all[i], 1 << 20, 7);
@@ -198,7 +198,7 @@ elastic(char **words)
 {
 	long many = (atol(words[0]) << 20) / (long)sizeof(struct small);
 	long rounds = atol(words[1]) << 14;
-	struct small **table = GC_MALLOC((size_t)many * sizeof *table);
+	struct small **table = GC_MALLOC((size_t)many * sizeof(struct small *));
 	unsigned long random = 1, total = 0;
 
 	for (long i = 0; i < many; i++)

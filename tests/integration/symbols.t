@@ -56,6 +56,8 @@ _ZdaPvSt11align_val_tRKSt9nothrow_t _ZdlPvmSt11align_val_t
 _ZdaPvmSt11align_val_t'
 # How a program's seccomp filter is noticed: alloc/sandbox.c
 wrapped='prctl syscall'
+# What runtimes map for their heaps is counted: gc-bridge/mapped.c
+wrapped="$wrapped mmap mmap64"
 # What arms the bridge to Boehm's collector: gc-bridge/boehm_init.c
 bridged='GC_init GC_pthread_create'
 
