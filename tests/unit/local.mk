@@ -53,6 +53,11 @@ unit_tests += %D%/gate
 unit_tests += %D%/cache
 %C%_cache_SOURCES = %D%/cache.c %D%/stock.c %D%/stock.h
 %C%_cache_LDADD = tests/torture/libtorture.la $(test_ldadd)
+# The protocol of the cache's index, every interleaving: a model, nothing else.
+unit_tests += %D%/index_model
+%C%_index_model_SOURCES = %D%/index_model.c %D%/index_chain.c \
+	%D%/index_chain.h
+%C%_index_model_LDADD = tests/libtap.la
 unit_tests += %D%/shrinkers
 %C%_shrinkers_SOURCES = %D%/shrinkers.c %D%/stock.c %D%/stock.h
 %C%_shrinkers_LDADD = $(test_ldadd)
