@@ -11,8 +11,7 @@
  *  - takes our writable data out of the roots: a small collection would take
  *    182 us instead of 19 for the sake of jemalloc's tables.
  *  - hooks the heap's growth. The hook runs under libgc's lock on a thread of
- *    the program's: it charges the gate (sensing), starts our threads once,
- *    and tunes.
+ *    the program's: it starts our threads once, and tunes.
  *
  * Elastic: libgc collects when as much was allocated as a third of the heap
  * (free_space_divisor 3), however much memory there is. While headroom is
@@ -28,7 +27,6 @@
 #include "gc-bridge/bridge.h"
 #include "gc-bridge/symbols.h"
 #include "pressure/core.h"
-#include "pressure/gate.h"
 
 /* Of the headroom, what may be allocated between two collections. */
 #define HEADROOM_SHARE 8
@@ -38,7 +36,6 @@
 static _Atomic bool armed, threads_seen, hooked;
 static void (*next_resize)(boehm_word bytes);
 static size_t min_before; /* libgc's own value */
-static _Atomic boehm_word known_bytes;
 
 bool
 boehm_is_armed(void)
@@ -65,13 +62,10 @@ boehm_tune(uint64_t headroom_bytes)
 static void
 resized(boehm_word bytes)
 {
-	boehm_word before = atomic_exchange(&known_bytes, bytes);
 	static _Atomic bool started;
 
 	if (next_resize)
 		next_resize(bytes);
-	if (bytes > before)
-		gate_charge(bytes - before);
 	if (bytes < settings()->start_bytes)
 		return;
 	/* Once: a second start, in a forked child, might meet a fork that
@@ -93,7 +87,6 @@ hook_growth(void)
 	if (!min_before)
 		min_before = 1;
 	next_resize = b->get_on_heap_resize();
-	atomic_store(&known_bytes, b->get_heap_size());
 	atomic_store(&hooked, true);
 	b->set_on_heap_resize(resized);
 }

@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,7 +37,9 @@
 #include "base/rcu.h"
 #include "base/settings.h"
 #include "gc-bridge/job.h"
+#include "pressure/call.h"
 #include "pressure/core.h"
+#include "pressure/engine.h"
 #include "pressure/monitor.h"
 #include "pressure/shrinkers.h"
 
@@ -46,6 +49,8 @@
 #define HANG_DEADLINES 40
 /* While a thread waits for memory and others could give, too. */
 #define WAIT_HARD_NS (30 * CLOCK_MS)
+/* Who asks from outside waits longer; short of what counts as a hang. */
+#define WAIT_ASKED_DEADLINES 2
 #define LEAVE_NS (1 * CLOCK_S)
 #define FORK_NS (2 * CLOCK_S)
 
@@ -172,7 +177,10 @@ end_job(struct spw_gc *gc, bool good)
 	atomic_store(&gc->work, good ? BRIDGE_REST : BRIDGE_BROKEN);
 	atomic_fetch_add(&gc->done, 1);
 	futex_wake(&gc->done, FUTEX_ALL);
+	if (atomic_load(&gc->slot) == BRIDGE_LIVE)
+		shrinkers_came(gc->shrinker);
 	monitor_ring();
+	engine_retry();
 }
 
 static void
@@ -192,6 +200,16 @@ serve(struct spw_gc *gc)
 	}
 }
 
+/* Nobody waits for its thread to end: whoever comes second frees the slot. */
+static void
+free_orphan(struct spw_gc *gc)
+{
+	bool orphan = true;
+
+	if (atomic_compare_exchange_strong(&gc->orphan, &orphan, false))
+		atomic_store(&gc->slot, BRIDGE_FREE);
+}
+
 static void *
 bridge_thread(void *argument)
 {
@@ -200,15 +218,16 @@ bridge_thread(void *argument)
 
 	snprintf(name, sizeof name, "spw-gc-%.8s", gc->name);
 	running_here = gc;
+	atomic_store(&gc->tid, (int)syscall(SYS_gettid));
 	bridge_thread_starts(name, gc->runtime);
 	pthread_cleanup_push(thread_lost, gc);
 	serve(gc);
 	pthread_cleanup_pop(0);
-	atomic_store(&gc->thread, BRIDGE_NO_THREAD);
 	atomic_store(&gc->work, BRIDGE_REST);
-	atomic_store(&gc->slot, BRIDGE_FREE);
 	atomic_fetch_add(&gc->done, 1);
 	futex_wake(&gc->done, FUTEX_ALL);
+	atomic_store(&gc->thread, BRIDGE_NO_THREAD);
+	free_orphan(gc);
 	return NULL;
 }
 
@@ -282,6 +301,11 @@ count(const struct spw_shrink *request, void *context)
 		policy_fell(&gc->policy, now.heap_bytes);
 		if (!policy_due(&gc->policy, &now)) {
 			core_count(&gc->refused, 1);
+			log_write(SPW_LOG_DEBUG,
+				  "gc %s: level %d, not due: grown by %llu",
+				  gc->name, (int)request->level,
+				  (unsigned long long)policy_growth(
+					  &gc->policy, now.heap_bytes));
 			return 0;
 		}
 	}
@@ -298,6 +322,9 @@ await(struct spw_gc *gc, uint32_t seen, const struct spw_shrink *request)
 	if (request->hard && shrinkers_count() > 1 &&
 	    until > now + WAIT_HARD_NS)
 		until = now + WAIT_HARD_NS;
+	if (request->level == SPW_LEVEL_CRITICAL && !request->hard)
+		until += WAIT_ASKED_DEADLINES * settings()->deadline_ns;
+	call_runs_on(atomic_load(&gc->tid));
 	while (atomic_load(&gc->done) == seen && now < until &&
 	       atomic_load(&gc->slot) == BRIDGE_LIVE) {
 		futex_wait(&gc->done, seen, until - now);
@@ -330,8 +357,9 @@ shrink(const struct spw_shrink *request, void *context)
 		atomic_store(&gc->work, BRIDGE_ASKED);
 		ring(gc);
 	}
-	if (!await(gc, seen, request))
-		return SPW_SHRINK_LATER;
+	if (!await(gc, seen,
+		   request)) /* hard: it is asked, and joined, again */
+		return request->hard ? 0 : SPW_SHRINK_LATER;
 	return (size_t)atomic_load(&gc->last_gain);
 }
 
@@ -391,6 +419,7 @@ fork_child(void)
 		atomic_store(&gc->thread, BRIDGE_NO_THREAD);
 		atomic_store(&gc->hung, false);
 		atomic_store(&gc->tune_due, false);
+		atomic_store(&gc->orphan, false);
 	}
 }
 
@@ -489,13 +518,19 @@ bridge_remove(struct spw_gc *gc)
 	if (gc->subscription)
 		spw_pressure_unsubscribe(gc->subscription);
 	gc->subscription = NULL;
-	if (running_here == gc)
+	if (running_here == gc) {
+		atomic_store(&gc->orphan, true);
 		return 0; /* its thread ends when the call returns */
+	}
 	while (atomic_load(&gc->thread) != BRIDGE_NO_THREAD) {
 		uint32_t seen = atomic_load(&gc->done);
 
-		if (clock_now_ns() >= until)
+		if (clock_now_ns() >= until) {
+			atomic_store(&gc->orphan, true);
+			if (atomic_load(&gc->thread) == BRIDGE_NO_THREAD)
+				free_orphan(gc);
 			return -ETIMEDOUT;
+		}
 		ring(gc);
 		if (atomic_load(&gc->thread) != BRIDGE_NO_THREAD)
 			futex_wait(&gc->done, seen, CLOCK_MS);

@@ -6,9 +6,9 @@
  *	pass.c:pass_run (level medium and above)
  *	  -> detect_begins (reclaimer) -> scout_thread -> probe -> bridge_add
  *
- * Nothing happens before: no thread, no symbol looked up. Nor within the first
- * second of the process, when half-initialised runtimes crash (Node 15 of 30,
- * Mono 8 of 25). The reclaimer waits for the scout for some milliseconds, so
+ * Nothing happens before: no thread, no symbol looked up. Half-initialised
+ * runtimes crash (Node 15 of 30 starts, Mono 8 of 25): one that cannot tell
+ * whether it is ready says -EAGAIN for the first second of the process. The reclaimer waits for the scout for some milliseconds, so
  * that what it finds is asked in the same pass, and goes on without it when
  * the loader is busy.
  *
@@ -34,11 +34,13 @@
 
 #define START_DELAY_NS (1 * CLOCK_S)
 #define AGAIN_NS (5 * CLOCK_S)
+#define UNREADY_NS (100 * CLOCK_MS)
 #define SCOUT_WAIT_NS (20 * CLOCK_MS)
 #define RUNTIMES_MAX 16
 
 const struct bridge_runtime *const runtimes[] = {
 	&boehm_runtime,
+	&cpython_runtime,
 	NULL,
 };
 
@@ -46,7 +48,7 @@ static _Atomic uint32_t scouting; /* a futex */
 static _Atomic uint64_t started_ns, looked_ns;
 static _Atomic bool handlers_there;
 static unsigned long long looked_loads;
-static bool unready; /* somebody said -EAGAIN */
+static _Atomic bool unready; /* somebody said -EAGAIN */
 static bool told[RUNTIMES_MAX];
 /* One probe at a time: the scout's and those of spw_gc_attach(). */
 static _Atomic uint32_t probing;
@@ -64,6 +66,13 @@ detect_allows(const struct bridge_runtime *runtime)
 	at = words_index(SETTINGS_GC_WORDS, runtime->name,
 			 strlen(runtime->name));
 	return at > 0 && (bits & (1u << at));
+}
+
+bool
+detect_is_young(void)
+{
+	return atomic_load(&settings()->gc_interval_ns) &&
+	       clock_now_ns() - atomic_load(&started_ns) < START_DELAY_NS;
 }
 
 /* ---- one runtime ---- */
@@ -170,10 +179,7 @@ detect_begins(void)
 	if (!detect_allows(NULL) || bridge_ending() ||
 	    settings()->threads == SETTINGS_THREADS_NEVER)
 		return;
-	if (atomic_load(&settings()->gc_interval_ns) &&
-	    now - atomic_load(&started_ns) < START_DELAY_NS)
-		return;
-	if (looked && now - looked < AGAIN_NS)
+	if (looked && now - looked < (unready ? UNREADY_NS : AGAIN_NS))
 		return;
 	if (!atomic_exchange(&handlers_there, true))
 		pthread_atfork(NULL, NULL, fork_child);

@@ -23,6 +23,9 @@ void detect_auto(void);
 /* As spw_gc_attach(), with a name. */
 int detect_attach(const char *name);
 
+/* Within the first second of the process (never where gc-interval:0). */
+bool detect_is_young(void);
+
 /* Whether gc: allows it; NULL: any at all. */
 bool detect_allows(const struct bridge_runtime *runtime);
 

@@ -26,8 +26,8 @@
 #define SWAP_BYTES_MIN (16ull << 20)
 #define SWAP_SHARE 4
 
-static uint64_t
-resident_bytes(void)
+uint64_t
+job_resident(void)
 {
 	char text[128];
 	uint64_t pages[7];
@@ -42,7 +42,7 @@ uint64_t
 job_heap(struct spw_gc *gc)
 {
 	return gc->options.heap ? gc->options.heap(gc->options.context) :
-				  resident_bytes();
+				  job_resident();
 }
 
 void
@@ -53,6 +53,7 @@ job_reset(struct spw_gc *gc, const struct spw_gc_options *options,
 	atomic_store(&gc->thread, BRIDGE_NO_THREAD);
 	atomic_store(&gc->hung, false);
 	atomic_store(&gc->tune_due, false);
+	atomic_store(&gc->orphan, false);
 	memset(&gc->policy, 0, sizeof gc->policy);
 	atomic_store(&gc->collections, 0);
 	atomic_store(&gc->refused, 0);
@@ -73,7 +74,7 @@ job_reset(struct spw_gc *gc, const struct spw_gc_options *options,
 static bool
 is_swapped_out(void)
 {
-	static _Thread_local char text[4096];
+	char text[4096];
 	uint64_t swap = 0, resident = 0;
 
 	if (file_read("/proc/self/status", text, sizeof text) <= 0 ||
@@ -118,10 +119,10 @@ job_tune(struct spw_gc *gc)
 static void
 note(struct spw_gc *gc, uint64_t began, uint64_t before, size_t went)
 {
-	uint64_t after = resident_bytes(), now = clock_now_ns();
+	uint64_t after = job_resident(), now = clock_now_ns();
 	uint64_t gain = before > after ? before - after : 0;
 
-	if (gain < went && !gc->runtime)
+	if (gain < went)
 		gain = went;
 	core_count(&gc->collections, 1);
 	core_count(&gc->gained, gain);
@@ -138,8 +139,8 @@ bool
 job_collect(struct spw_gc *gc)
 {
 	const struct core_heap *heap = core_heap();
-	uint64_t began = clock_now_ns(), before = resident_bytes();
-	uint64_t heap_before = job_heap(gc);
+	uint64_t began = clock_now_ns(), before = job_resident();
+	uint64_t heap_before = job_heap(gc), heap_after;
 	struct call call = { .gc = gc };
 
 	atomic_store(&gc->began_ns, began);
@@ -155,10 +156,19 @@ job_collect(struct spw_gc *gc)
 	}
 	if (guard_call(collect, &call) != 0)
 		return false;
+	if (call.went == SPW_SHRINK_LATER) { /* it does not want to now */
+		core_count(&gc->refused, 1);
+		atomic_store(&gc->last_gain, 0);
+		return true;
+	}
 	if (heap && heap->flush_thread)
 		heap->flush_thread();
+	/* What it says went by its end counts, though the heap grew since. */
+	heap_after = job_heap(gc);
+	if (call.went < heap_before && heap_before - call.went < heap_after)
+		heap_after = heap_before - call.went;
 	policy_note(&gc->policy, began, clock_now_ns(), heap_before,
-		    job_heap(gc));
+		    heap_after);
 	note(gc, began, before, call.went);
 	job_tune(gc);
 	return true;

@@ -25,8 +25,8 @@ struct spw_gc {
 	_Atomic uint32_t work; /* REST ... BROKEN: who owns the job */
 	_Atomic uint32_t bell; /* a futex: something to do for the thread */
 	_Atomic uint32_t done; /* a futex: collections that ended */
-	_Atomic int thread;
-	_Atomic bool hung, tune_due;
+	_Atomic int thread, tid;
+	_Atomic bool hung, tune_due, orphan;
 	_Atomic uint64_t began_ns;
 	/* The job. */
 	enum spw_level level;
@@ -50,6 +50,9 @@ void job_reset(struct spw_gc *gc, const struct spw_gc_options *options,
 /* False: it threw. */
 bool job_collect(struct spw_gc *gc);
 void job_tune(struct spw_gc *gc);
+
+/* Resident bytes of the process. */
+uint64_t job_resident(void);
 
 /* The heap's bytes, of the process where it does not say. */
 uint64_t job_heap(struct spw_gc *gc);

@@ -6,6 +6,7 @@ core_sources += \
 	%D%/boehm_soft.c \
 	%D%/boehm_sweep.c \
 	%D%/bridge.c %D%/bridge.h \
+	%D%/cpython.c \
 	%D%/describe.c %D%/describe.h \
 	%D%/detect.c %D%/detect.h \
 	%D%/gc.c \
@@ -17,4 +18,5 @@ core_sources += \
 
 # What an unmodified program calls: preloaded, before the runtime's own.
 malloc_sources += \
-	%D%/boehm_init.c
+	%D%/boehm_init.c \
+	%D%/mapped.c

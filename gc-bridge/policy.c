@@ -10,10 +10,10 @@
  * for the interval (10 s), doubled for each collection in a row that gained
  * under 5 % (EVE#4294; FACTS-GC). To that we add one way round the interval:
  * a program that makes garbage fills the whole headroom within a second, and
- * shall not be killed for the sake of 10 s. So where the heap has grown again
- * by half of what the last collection gained, only the share of time counts:
- * ten times its duration at medium, three times at critical; and near a limit
- * below 50 MiB of headroom an eighth of the heap is growth enough.
+ * shall not be killed for the sake of 10 s (CPython: 500 MB/s of cycles). So
+ * where the heap has grown again by half of what the last collection gained,
+ * the next is due after its duration times live heap by gain; at critical any
+ * pause is better than the end, and an eighth of the heap is growth enough.
  */
 #include "gc-bridge/policy.h"
 
@@ -26,8 +26,6 @@
 #define POOR_DOUBLINGS_MAX 6
 /* Not twice in one pass, whatever the interval. */
 #define PASS_NS (40 * CLOCK_MS)
-#define SHARE_MEDIUM 10
-#define SHARE_CRITICAL 3
 
 uint64_t
 policy_growth(const struct policy *p, uint64_t heap_bytes)
@@ -50,13 +48,21 @@ growth_needed(const struct policy *p, enum spw_level level)
 	return need > p->gain_bytes / 5 ? need : p->gain_bytes / 5;
 }
 
+/* Where a collection mostly finds garbage it may come soon, where it mostly
+ * marks what lives rarely. */
+static uint64_t
+pays_after(const struct policy *p)
+{
+	double share = (double)p->heap_bytes / ((double)p->gain_bytes + 1);
+
+	return (uint64_t)((double)p->took_ns * (share < 100 ? share : 100));
+}
+
 bool
 policy_due(const struct policy *p, const struct policy_now *now)
 {
 	uint64_t grown = policy_growth(p, now->heap_bytes);
 	uint64_t since = now->now_ns - p->ended_ns;
-	uint64_t share = now->level == SPW_LEVEL_CRITICAL ? SHARE_CRITICAL :
-							    SHARE_MEDIUM;
 	uint32_t doublings = p->poor < POOR_DOUBLINGS_MAX ? p->poor :
 							    POOR_DOUBLINGS_MAX;
 
@@ -70,8 +76,9 @@ policy_due(const struct policy *p, const struct policy_now *now)
 		return false;
 	if (since >= now->interval_ns << doublings)
 		return true;
-	return !p->poor && grown >= p->gain_bytes / 2 &&
-	       since >= share * p->took_ns;
+	return !p->poor &&
+	       (now->level == SPW_LEVEL_CRITICAL ||
+		(grown >= p->gain_bytes / 2 && since >= pays_after(p)));
 }
 
 void

@@ -50,6 +50,12 @@ call_begin(const char *new_kind, const char *new_name,
 }
 
 void
+call_runs_on(int tid)
+{
+	atomic_store(&thread, tid);
+}
+
+void
 call_end(uint32_t mine)
 {
 	if (mine)

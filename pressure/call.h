@@ -26,6 +26,10 @@ uint32_t call_begin(const char *kind, const char *name,
 		    _Atomic bool *quarantined);
 void call_end(uint32_t number);
 
+/* The running call waits for this thread: whether it gets on is seen by that
+ * thread's processor time. */
+void call_runs_on(int tid);
+
 /* Fills *call; false: none is running. */
 bool call_running(struct call *call);
 

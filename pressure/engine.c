@@ -78,6 +78,12 @@ engine_busy(void)
 	return atomic_load_explicit(&busy, memory_order_relaxed);
 }
 
+uint64_t
+engine_passed_ns(void)
+{
+	return atomic_load_explicit(&passed_ns, memory_order_relaxed);
+}
+
 uint32_t
 engine_futile_passes(void)
 {
@@ -130,6 +136,13 @@ engine_want(enum spw_level level, uint64_t deficit_bytes)
 	if (engine_busy() || !want_now())
 		return;
 	gate_hopeless(false);
+	bump();
+}
+
+void
+engine_retry(void)
+{
+	atomic_store(&hold_until_ns, 0);
 	bump();
 }
 

@@ -31,6 +31,9 @@ void engine_watch(void);
 /* Something to tell to subscribers: wakes the reclaimer. */
 void engine_notify(void);
 
+/* What a shrinker promised has come: a hold-off is over. */
+void engine_retry(void);
+
 /* True while a pass or a request is under way. */
 bool engine_busy(void);
 
@@ -39,6 +42,9 @@ bool engine_is_ours(void);
 
 /* Dirty bytes of our heap, and what the shrinkers last said. */
 uint64_t engine_reclaimable_bytes(void);
+
+/* When the last pass for want of memory ended; 0: none yet. */
+uint64_t engine_passed_ns(void);
 
 /* Passes in a row that gave nothing. */
 uint32_t engine_futile_passes(void);

@@ -108,8 +108,8 @@ wait_for_credit(size_t bytes, uint64_t bound_ns)
 	core_count_max(&core_counters.gate_wait_ns_max, now - start);
 }
 
-static void
-start_threads(void)
+void
+gate_start(void)
 {
 	starting = true;
 	if (core_start() != 0) /* no threads to be had: try again later */
@@ -127,7 +127,7 @@ gate_wait(size_t bytes)
 	if (starting || rcu_thread_is_ours)
 		return true;
 	if (base_unlikely(!core_running())) {
-		start_threads();
+		gate_start();
 	} else if (settings()->threads == SETTINGS_THREADS_NEVER) {
 		starting = true;
 		monitor_sense_inline();

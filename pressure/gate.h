@@ -69,6 +69,9 @@ gate_enter(size_t bytes)
 	return gate_wait(bytes);
 }
 
+/* Starts our threads; where there are none to be had, later. Not in hooks. */
+void gate_start(void);
+
 /* What a reading allows. Called by who senses. */
 void gate_publish(int64_t credit_bytes, int64_t slack_bytes);
 

@@ -289,6 +289,7 @@ note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
 		bool scattered = went < claimed / 4;
 
 		atomic_store(&s->futile, 0);
+		atomic_store(&s->held_hard, false);
 		atomic_store(&s->hold_until_ns,
 			     scattered && !is_hard(pass) ?
 				     clock_now_ns() + SCATTERED_NS :
@@ -301,6 +302,7 @@ note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
 		hold = HOLD_MAX_NS;
 	if (is_hard(pass) && hold > HOLD_HARD_NS)
 		hold = HOLD_HARD_NS;
+	atomic_store(&s->held_hard, is_hard(pass));
 	atomic_store(&s->hold_until_ns, clock_now_ns() + hold);
 }
 
@@ -383,7 +385,7 @@ may_ask(const struct pass *pass, struct spw_shrinker *s)
 	if (now < atomic_load(&s->later_until_ns))
 		return false;
 	return pass->asked || now >= atomic_load(&s->hold_until_ns) ||
-	       (is_hard(pass) && !atomic_load(&s->futile));
+	       (is_hard(pass) && !atomic_load(&s->held_hard));
 }
 
 /* Fills in what each could give; returns the sum of what is known. */

@@ -331,6 +331,18 @@ shrinkers_leave(struct spw_shrinker *s)
 	retire_node(s);
 }
 
+/* 1 is a time that has passed: the pass still credits what came. */
+void
+shrinkers_came(struct spw_shrinker *s)
+{
+	uint64_t until = atomic_load(&s->later_until_ns);
+
+	if (until)
+		atomic_compare_exchange_strong(&s->later_until_ns, &until, 1);
+	atomic_store(&s->hold_until_ns, 0);
+	atomic_store(&s->futile, 0);
+}
+
 bool
 shrinkers_inside(void)
 {

@@ -56,6 +56,7 @@ struct spw_shrinker {
 	uint64_t later_resident_bytes;   /* of the process, back then */
 	_Atomic uint64_t hold_until_ns;  /* gave nothing: not before */
 	_Atomic uint32_t futile;         /* in a row */
+	_Atomic bool held_hard; /* it gave nothing where it was critical */
 	char name[SETTINGS_NAME_BYTES];
 };
 
@@ -77,6 +78,9 @@ bool shrinkers_enter(struct spw_shrinker *shrinker);
 void shrinkers_leave(struct spw_shrinker *shrinker);
 /* Whether the calling thread is in between. */
 bool shrinkers_inside(void);
+
+/* What it promised for later has come (or will not): it may be asked again. */
+void shrinkers_came(struct spw_shrinker *shrinker);
 
 /* Whether there is so much to free that no pass should be waited for. */
 bool shrinkers_pending(void);

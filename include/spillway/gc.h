@@ -40,7 +40,8 @@ struct spw_gc_options {
 	/*
 	 * Collects, and returns memory to the system, not only to the heap:
 	 * at MEDIUM what comes without a long pause, at CRITICAL all. Returns
-	 * the bytes that went, 0 where that is not known. deadline_ns is of
+	 * the bytes that went, 0 where that is not known, SPW_SHRINK_LATER
+	 * where it did not collect and shall be asked again. deadline_ns is of
 	 * CLOCK_MONOTONIC: when the reclaimer goes on without it.
 	 */
 	size_t (*collect)(enum spw_level level, uint64_t deadline_ns,

@@ -407,7 +407,7 @@ as_many_as_there_is_room_for(void)
 int
 main(void)
 {
-	stock_alone("deadline:20ms");
+	stock_alone("deadline:100ms");
 	spw_log_set(SPW_LOG_INFO, sink, NULL);
 	options();
 	it_collects();

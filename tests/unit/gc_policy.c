@@ -53,9 +53,9 @@ round_trips(void)
 {
 	struct policy p = after(100 * CLOCK_MS, 400 * MIB, 100 * MIB);
 
-	tap_ok(due(&p, 100 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
-	       "half the gain has grown again: after as long as the pause");
-	tap_ok(!due(&p, 99 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
+	tap_ok(due(&p, 34 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
+	       "half the gain has grown again: soon where a third lives");
+	tap_ok(!due(&p, 33 * CLOCK_MS, 260 * MIB, SPW_LEVEL_MEDIUM),
 	       "and not before");
 	tap_ok(due(&p, 1, 170 * MIB, SPW_LEVEL_CRITICAL),
 	       "at once where it is critical");

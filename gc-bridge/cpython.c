@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The bridge to CPython 3.7 and later: a static python3 or libpython.
+ *
+ * Conditions: the interpreter's symbols are in the process, it is initialised
+ * and not finalizing. The main interpreter alone.
+ *
+ * Why it is safe:
+ *  - The collection runs on the main thread, as a pending call between two
+ *    bytecodes, where a signal handler's Python code would run and where any
+ *    allocation may collect. Only where the main thread does not get to one
+ *    within PENDING_NS (it sleeps, or is in C code) our thread takes the GIL
+ *    and collects; not where a toolkit is loaded whose objects must be freed
+ *    by the thread that made them (Tcl aborts, Qt and GTK crash).
+ *  - Whoever runs it holds the GIL and takes the request by compare and swap:
+ *    it runs once, and a pending call that comes late finds it gone.
+ *  - A thread that asks for the GIL while the interpreter finalizes is ended,
+ *    or sleeps for ever: ours holds nothing then, and bridge.c expects it.
+ *  - gc.disable() is respected at level medium. At critical the collector is
+ *    enabled around the call and disabled again, under the GIL.
+ *
+ * __del__ and weak reference callbacks run there, as in any collection. What
+ * is freed goes to malloc and comes back in the FREE tier, drained behind us.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "gc-bridge/job.h"
+#include "gc-bridge/runtimes.h"
+#include "gc-bridge/symbols.h"
+
+#define PENDING_NS (20 * CLOCK_MS)
+#define PENDING_CRITICAL_NS (5 * CLOCK_MS)
+
+static int (*is_initialized)(void);
+static int (*ensure)(void);
+static void (*release)(int state);
+static intptr_t (*collect_now)(void);
+static int (*add_pending)(int (*function)(void *), void *argument);
+static const char *(*get_version)(void);
+/* May be NULL: */
+static int (*is_finalizing)(void);
+static int (*gc_is_enabled)(void);
+static int (*gc_enable)(void);
+static int (*gc_disable)(void);
+
+static bool main_thread_alone; /* a toolkit is loaded */
+static _Atomic bool pending;   /* a call of ours is in the queue */
+
+/* The request: WANTED -> TAKEN (by who runs it) -> NONE; a futex. */
+enum { NONE, WANTED, TAKEN };
+static _Atomic uint32_t request;
+static _Atomic int wanted_level;
+static _Atomic uint64_t went; /* by the last, before others allocated */
+
+static const struct symbol needed[] = {
+	{ "Py_IsInitialized", &is_initialized },
+	{ "PyGILState_Ensure", &ensure },
+	{ "PyGILState_Release", &release },
+	{ "PyGC_Collect", &collect_now },
+	{ "Py_AddPendingCall", &add_pending },
+	{ "Py_GetVersion", &get_version },
+};
+
+static const char *const toolkits[] = { "Tcl_AsyncDelete", "qVersion",
+					"gtk_init" };
+
+static int
+probe(bool attached, const char **why)
+{
+	const char *version;
+	void *found;
+
+	(void)attached;
+	if (!symbols_find_all("libpython", needed,
+			      sizeof needed / sizeof *needed, NULL))
+		return -ENOENT;
+	version = get_version();
+	if (strncmp(version, "3.", 2) != 0 || atoi(version + 2) < 7) {
+		*why = "it is older than Python 3.7";
+		return -EOPNOTSUPP;
+	}
+	if (!is_initialized())
+		return -EAGAIN;
+	if (!symbols_find("libpython", "Py_IsFinalizing", &is_finalizing))
+		symbols_find("libpython", "_Py_IsFinalizing", &is_finalizing);
+	symbols_find("libpython", "PyGC_IsEnabled", &gc_is_enabled);
+	symbols_find("libpython", "PyGC_Enable", &gc_enable);
+	symbols_find("libpython", "PyGC_Disable", &gc_disable);
+	for (size_t i = 0; i < sizeof toolkits / sizeof *toolkits; i++)
+		main_thread_alone |= symbols_find(NULL, toolkits[i], &found);
+	return 0;
+}
+
+/* With the GIL; false where the program wants no collection. */
+static bool
+run(void)
+{
+	bool disabled = gc_is_enabled && gc_enable && gc_disable &&
+			!gc_is_enabled();
+
+	if (disabled && atomic_load(&wanted_level) < SPW_LEVEL_CRITICAL)
+		return false;
+	if (disabled)
+		gc_enable();
+	collect_now();
+	if (disabled)
+		gc_disable();
+	return true;
+}
+
+/* With the GIL: runs it unless somebody did. */
+static void
+run_once(void)
+{
+	uint32_t wanted = WANTED;
+	uint64_t before, after;
+
+	if (!atomic_compare_exchange_strong(&request, &wanted, TAKEN))
+		return;
+	before = job_resident();
+	if (run()) {
+		after = job_resident();
+		atomic_store(&went, before > after ? before - after : 0);
+	}
+	atomic_store(&request, NONE);
+	futex_wake(&request, FUTEX_ALL);
+}
+
+/* On the main thread, between two bytecodes. */
+static int
+pending_call(void *unused)
+{
+	(void)unused;
+	atomic_store(&pending, false);
+	run_once();
+	return 0;
+}
+
+/* Until the request has left `state`, or it is time. */
+static bool
+await(uint32_t state, uint64_t until_ns)
+{
+	uint64_t now = clock_now_ns();
+
+	while (atomic_load(&request) == state && now < until_ns) {
+		futex_wait(&request, state, until_ns - now);
+		now = clock_now_ns();
+	}
+	return atomic_load(&request) != state;
+}
+
+static bool
+may_run(void)
+{
+	return is_initialized() && !(is_finalizing && is_finalizing());
+}
+
+static size_t
+collect(enum spw_level level, uint64_t deadline_ns, void *unused)
+{
+	uint32_t wanted = WANTED;
+	uint64_t patience;
+	int state;
+
+	(void)deadline_ns;
+	(void)unused;
+	if (!may_run())
+		return 0;
+	atomic_store(&wanted_level, (int)level);
+	atomic_store(&went, SPW_SHRINK_LATER);
+	atomic_store(&request, WANTED);
+	if (!atomic_exchange(&pending, true) &&
+	    add_pending(pending_call, NULL) != 0)
+		atomic_store(&pending, false);
+	patience = level == SPW_LEVEL_CRITICAL ? PENDING_CRITICAL_NS :
+						 PENDING_NS;
+	if (!await(WANTED, clock_now_ns() + patience)) {
+		if (main_thread_alone || !may_run()) {
+			atomic_compare_exchange_strong(&request, &wanted, NONE);
+		} else {
+			state = ensure();
+			run_once();
+			release(state);
+		}
+	}
+	while (atomic_load(&request) == TAKEN)
+		await(TAKEN, clock_now_ns() + CLOCK_S);
+	return (size_t)atomic_load(&went);
+}
+
+const struct bridge_runtime cpython_runtime = {
+	.name = "cpython",
+	.by_default = true,
+	.probe = probe,
+	.collect = collect,
+};

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mmap(2) as an unmodified program calls it: so that memory which a runtime
+ * maps for its heap wakes spillway as malloc's growth does.
+ *
+ * Only in libspillway-malloc.so. Passes on to the kernel unchanged; what was
+ * mapped to be written counts against the gate's credit, as a hook would:
+ * one atomic subtraction, and when credit is out one signal to the monitor.
+ * Where no monitor runs yet it is started here, since a runtime that maps all
+ * of its heap may never come by malloc: once, only where the process's malloc
+ * is ours (another one may call mmap with a lock held that making a thread
+ * wants) and not on a signal stack. Below the hard watermark the caller waits
+ * as in malloc, for 10 ms at most: with a lock of its runtime held, maybe that
+ * which the collector wants, but it gets on with a mapping each 10 ms where it
+ * would have filled the rest at 500 MB/s (CPython).
+ *
+ * It does not count as our heap's growth (gate_charged_bytes), since what is
+ * mapped may never be touched; nor do our own heap's mappings, which are
+ * charged when they are committed: they come from this library's own code.
+ */
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <spillway/export.h>
+
+#include "pressure/core.h"
+#include "pressure/gate.h"
+
+/* No mapping counts for more: reservations are mapped writable, too. */
+#define COUNT_MAX (64l << 20)
+/* Smaller ones are no heap; liburcu maps its tables with a lock held that
+ * starting wants. */
+#define COUNT_MIN (128ul << 10)
+
+/* This library's code, by the linker. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char __etext[] __attribute__((visibility("hidden")));
+
+#ifdef mmap64
+#undef mmap64
+#endif
+void *mmap64(void *address, size_t bytes, int protection, int flags, int fd,
+	     off_t offset);
+
+static bool
+is_ours(const void *address)
+{
+	return (const char *)address >= __ehdr_start &&
+	       (const char *)address < __etext;
+}
+
+static bool
+may_start(void)
+{
+	static _Atomic int ours; /* 0: not asked yet; 1 yes, -1 no */
+	stack_t stack;
+
+	if (!atomic_load(&ours)) {
+		const void *theirs = dlsym(RTLD_DEFAULT, "malloc");
+
+		atomic_store(&ours, is_ours(theirs) ? 1 : -1);
+	}
+	return atomic_load(&ours) > 0 && sigaltstack(NULL, &stack) == 0 &&
+	       !(stack.ss_flags & SS_ONSTACK);
+}
+
+static inline void
+count(const void *caller, size_t bytes, int protection, int flags)
+{
+	int64_t by = bytes < COUNT_MAX ? (int64_t)bytes : COUNT_MAX;
+
+	if (bytes < COUNT_MIN || !(protection & PROT_WRITE) ||
+	    !(flags & MAP_ANONYMOUS) || is_ours(caller))
+		return;
+	if (atomic_load_explicit(&gate_state, memory_order_relaxed) == GATE_OFF)
+		return;
+	if (atomic_fetch_sub_explicit(&gate_credit, by, memory_order_relaxed) >=
+	    by)
+		return;
+	gate_ring();
+	if (core_running())
+		gate_wait((size_t)by);
+	else if (may_start())
+		gate_start();
+}
+
+static void *
+map(void *address, size_t bytes, int protection, int flags, int fd,
+    off_t offset)
+{
+	return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd,
+			       offset);
+}
+
+SPW_EXPORT void *
+mmap(void *address, size_t bytes, int protection, int flags, int fd,
+     off_t offset)
+{
+	void *got = map(address, bytes, protection, flags, fd, offset);
+
+	if (got != MAP_FAILED)
+		count(__builtin_return_address(0), bytes, protection, flags);
+	return got;
+}
+
+SPW_EXPORT void *
+mmap64(void *address, size_t bytes, int protection, int flags, int fd,
+       off_t offset)
+{
+	void *got = map(address, bytes, protection, flags, fd, offset);
+
+	if (got != MAP_FAILED)
+		count(__builtin_return_address(0), bytes, protection, flags);
+	return got;
+}
