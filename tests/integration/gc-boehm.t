@@ -107,6 +107,28 @@ def elastic(tap, program):
            done.stderr[-500:])
 
 
+def soft(tap, folder):
+    """gc.h's soft references and regions, linked."""
+    library = harness.library()
+    path = os.path.join(folder, "gc_soft")
+    root = os.path.dirname(os.path.dirname(harness.SOURCE))
+    done = subprocess.run(
+        [os.environ.get("CC", "cc"), "-O1", "-pthread", "-o", path, "-I",
+         os.path.join(root, "include"),
+         os.path.join(harness.SOURCE, "gc_soft.c"), library, "-lgc",
+         "-Wl,-rpath," + os.path.dirname(library)],
+        capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        tap.ok(False, "a program with soft references compiles", done.stderr)
+        return
+    for preload, conf in ((None, "gc-interval:0"),
+                          (harness.interposer(), "gc-interval:0")):
+        done = harness.run([path], env=harness.environment(preload, conf))
+        tap.ok(done.returncode == 0, "soft references and regions, "
+               f"{'preloaded' if preload else 'linked'}", done.returncode,
+               done.stdout[-600:], done.stderr[-600:])
+
+
 def test_c(tap, folder):
     program, why = compile_program(folder)
     if not program:
@@ -118,6 +140,7 @@ def test_c(tap, folder):
     runtime.stress("C, three threads", gcs.SECONDS)
     runtime.hammer("C", [program, "short"])
     final_and_fork(tap, program)
+    soft(tap, folder)
     elastic(tap, program)
     burst = gcs.Burst([program, "burst", "16", "64"], "gc:off")
     gcs.reclaim(burst.pid)
