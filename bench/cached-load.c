@@ -34,7 +34,7 @@
 #define FILL_DEPTH 64
 
 static uint64_t port = 11211, connections = 16, depth = 16, threads = 1;
-static uint64_t keys = 100000, value_bytes = 100, sets_percent = 10;
+static uint64_t keys = 100000, first_key, value_bytes = 100, sets_percent = 10;
 static uint64_t seconds = 3, every_ms;
 static bool fill, aside, uniform, only_fill, meta;
 
@@ -44,6 +44,7 @@ static const struct bench_option options[] = {
 	{ "threads", "N", "of this program", &threads, NULL, NULL },
 	{ "depth", "N", "commands in a batch", &depth, NULL, NULL },
 	{ "keys", "N", "that there are", &keys, NULL, NULL },
+	{ "first", "N", "number of the first key", &first_key, NULL, NULL },
 	{ "value", "BYTES", "of each", &value_bytes, NULL, NULL },
 	{ "sets", "PERCENT", "of the commands", &sets_percent, NULL, NULL },
 	{ "seconds", "N", "to run", &seconds, NULL, NULL },
@@ -155,7 +156,7 @@ write_command(char *to, const struct operation *operation)
 				  (operation->set ? "set " : "get ");
 
 	to = stpcpy(to, verb);
-	write_digits(to, operation->key, 10);
+	write_digits(to, first_key + operation->key, 10);
 	to += KEY_BYTES;
 	if (!operation->set && meta)
 		to = stpcpy(to, " v");

@@ -21,15 +21,25 @@ def program():
     return harness.built("examples/spillway-cached")
 
 
-class Server:
-    """On a unix socket in a folder of its own; stop() gives the exit code."""
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, command=None, group=None, conf=None, path=None):
+
+class Server:
+    """On a unix socket in a folder of its own, or at a TCP port of its own;
+    stop() gives the exit code."""
+
+    def __init__(self, command=None, group=None, conf=None, path=None,
+                 port=False):
         self.folder = tempfile.TemporaryDirectory()
         self.path = path or os.path.join(self.folder.name, "socket")
+        self.port = free_port() if port else None
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [*(command or [program()]), "-s", self.path],
+            [*(command or [program()]),
+             *(["-p", str(self.port)] if port else ["-s", self.path])],
             stdin=subprocess.DEVNULL, stdout=self.log,
             stderr=subprocess.STDOUT, env=harness.environment(conf=conf),
             preexec_fn=group.join if group else None)
@@ -78,9 +88,12 @@ class Client:
     """One connection, line by line."""
 
     def __init__(self, server, timeout=30):
-        self.socket = socket.socket(socket.AF_UNIX)
+        if server.port:
+            self.socket = socket.create_connection(("127.0.0.1", server.port))
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.connect(server.path)
         self.socket.settimeout(timeout)
-        self.socket.connect(server.path)
         self.stream = self.socket.makefile("rb")
 
     def __enter__(self):

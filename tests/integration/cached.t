@@ -70,24 +70,12 @@ def capable(tap):
     program = harness.which("memccapable")
     if not program:
         return tap.skip(title, "libmemcached-tools is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = harness.subprocess.Popen(
-        [cached.program(), "-p", str(port)], env=harness.environment())
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.025)
-        run = harness.run([program, "-a", "-h", "127.0.0.1", "-p", str(port)])
+    with Server(port=True) as server:
+        run = harness.run([program, "-a", "-h", "127.0.0.1", "-p",
+                           str(server.port)])
         passed = run.stdout.count("[pass]")
         return tap.ok("All tests passed" in run.stdout and passed >= 20, title,
                       run.stdout, run.stderr)
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def splits(tap):

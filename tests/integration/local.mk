@@ -36,7 +36,7 @@ integration_tests += %D%/bindings.t %D%/cached.t %D%/cached-neighbour.t \
 	%D%/page-cache.t %D%/process.t %D%/programs.t %D%/psi-false.t \
 	%D%/return.t %D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t \
 	%D%/survive.t
-long_tests += %D%/survive.long.t
+long_tests += %D%/cached.long.t %D%/survive.long.t
 
 # Collectors. The C program is compiled by its test, where <gc.h> is there.
 integration_tests += %D%/gc-boehm.t %D%/gc-cpython.t
