@@ -9,4 +9,4 @@ dist_man_MANS += \
 	%D%/man/spillway_reclaim.3 \
 	%D%/man/spillway_shrinker.3 \
 	%D%/man/spillway_soft.3
-dist_doc_DATA += %D%/ARCHITECTURE.md
+dist_doc_DATA += %D%/ARCHITECTURE.md %D%/CACHE-PROOF.md
