@@ -12,7 +12,9 @@ core_sources += \
 	%D%/gc.c \
 	%D%/guard.c %D%/guard.h \
 	%D%/job.c %D%/job.h \
+	%D%/jvm.c \
 	%D%/policy.c %D%/policy.h \
+	%D%/ruby.c \
 	%D%/runtimes.h \
 	%D%/symbols.c %D%/symbols.h
 

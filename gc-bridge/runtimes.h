@@ -12,7 +12,8 @@
 
 #include "gc-bridge/bridge.h"
 
-extern const struct bridge_runtime boehm_runtime, cpython_runtime;
+extern const struct bridge_runtime boehm_runtime, cpython_runtime, jvm_runtime,
+	ruby_runtime;
 
 /* Ends with NULL. */
 extern const struct bridge_runtime *const runtimes[];
