@@ -20,12 +20,16 @@
 #include "examples/cached/protocol.h"
 
 #define TURN 4
+/* Where a large value is expected: its line, and little that must be copied
+ * from here to its place. */
+#define EXPECTANT_INPUT ((size_t)4 << 10)
 
 struct connection {
 	int socket;
 	enum connection_wish wish;
 	bool hangs_up; /* once all is sent */
 	bool owes;     /* answers to what is kept, after others had a turn */
+	bool expects;  /* a large value, as the last one was */
 	struct session session;
 	struct backlog *backlog;
 	/* Input that was read and not eaten; from malloc. */
@@ -150,7 +154,9 @@ find_room(struct connection *connection, struct desk *desk)
 	size_t wanted = connection->kept_bytes + CONNECTION_INPUT / 2;
 
 	if (!connection->kept_bytes)
-		return (struct iovec){ desk->input, sizeof desk->input };
+		return (struct iovec){ desk->input, connection->expects ?
+							    EXPECTANT_INPUT :
+							    CONNECTION_INPUT };
 	if (make_room(connection, wanted) != 0)
 		return (struct iovec){ NULL, 0 };
 	return (struct iovec){ connection->kept + connection->kept_bytes,
@@ -198,6 +204,7 @@ read_once(struct connection *connection, struct desk *desk)
 {
 	struct iovec room = find_room(connection, desk);
 	struct input input;
+	bool arrives = connection->session.state == SESSION_VALUE, alive;
 	size_t bytes;
 	int came;
 
@@ -214,7 +221,10 @@ read_once(struct connection *connection, struct desk *desk)
 		input.at = desk->input;
 		input.end = input.at + bytes;
 	}
-	return work_off(connection, desk, input);
+	alive = work_off(connection, desk, input);
+	connection->expects = arrives ||
+			      connection->session.state == SESSION_VALUE;
+	return alive;
 }
 
 /* Sends the backlog, and then works off what was kept because of it. */
