@@ -29,6 +29,8 @@
 #include "cache/hash.h"
 #include "pressure/core.h"
 
+#define GHOST_COUNT 1u
+
 static struct base_lock list_lock = BASE_LOCK(BASE_RANK_CACHE_LIST);
 static struct spw_cache *list; /* Guarded by list_lock. */
 static bool prepared;          /* so is this */
@@ -134,6 +136,7 @@ open_cache(struct spw_cache *c, const struct spw_cache_options *o)
 		return refuse(o->name, "65,535 caches are there", -ENOSPC);
 	strcpy(c->name, o->name);
 	c->max_bytes = o->max_bytes;
+	era_init(&c->eras);
 	space_init(c);
 	soft_init(&c->soft);
 	offer_init(c);
@@ -259,8 +262,23 @@ cache_place(struct spw_cache *c, const struct entry *header, size_t bytes,
 	writer_enter();
 	space_open_run(c, segment);
 	*space = (struct space){ segment, segment_at(segment)->generation, 0 };
-	space_write_header(space, header);
+	space_write_header(c, space, header);
 	return 0;
+}
+
+/* What it replaces was as hot as this is going to be; what was evicted and is
+ * back has been asked for at least once more. */
+static void
+inherit(struct spw_cache *c, uint64_t slot, const struct index_found *found)
+{
+	uint32_t count = found->ghost ? GHOST_COUNT : 0;
+
+	if (found->same)
+		count = era_count(&c->eras, index_entry(found->slot));
+	if (count)
+		atomic_store_explicit(&index_entry(slot)->heat,
+				      era_heat(&c->eras, count),
+				      memory_order_relaxed);
 }
 
 int
@@ -275,6 +293,7 @@ cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
 		cache_forget(slot);
 		return error;
 	}
+	inherit(c, slot, &found);
 	if (found.slot)
 		cache_forget(found.slot);
 	if (found.ghost)

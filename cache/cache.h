@@ -18,6 +18,7 @@
 
 #include "base/lock.h"
 #include "base/settings.h"
+#include "cache/era.h"
 #include "cache/hash.h"
 #include "cache/index.h"
 #include "cache/segment.h"
@@ -52,6 +53,7 @@ struct cache_request {
 
 struct spw_cache {
 	struct index index;
+	struct era_clock eras;
 	uint64_t max_bytes;
 	_Atomic uint32_t shards_mask;    /* how many are in use, less 1 */
 	_Atomic bool huge;               /* large enough for huge pages */
@@ -128,6 +130,14 @@ cache_is_expired(const struct entry *e)
 			 expiry) >= 0;
 }
 
+static inline void
+cache_look_at_era(struct spw_cache *c)
+{
+	era_look(&c->eras,
+		 atomic_load_explicit(&c->seals, memory_order_relaxed),
+		 atomic_load_explicit(&c->segments, memory_order_relaxed));
+}
+
 /* A hit on the calling thread: every 16th looks at the clock too. */
 static inline void
 cache_hit(struct spw_cache *c, struct entry *e)
@@ -136,10 +146,8 @@ cache_hit(struct spw_cache *c, struct entry *e)
 	uint32_t number = writer_number();
 
 	if (base_unlikely(++here->looks % 16 == 0))
-		writer_era_refresh();
-	entry_touch(e,
-		    atomic_load_explicit(&writer_hottest, memory_order_relaxed),
-		    &here->dice);
+		cache_look_at_era(c);
+	era_touch(&c->eras, e, &here->dice);
 	cache_count(&c->counters[number].hits);
 }
 
@@ -206,7 +214,8 @@ uint32_t space_spares_wanted(const struct spw_cache *c);
 bool space_may_grow(struct spw_cache *c, size_t bytes, bool look);
 /* A segment, whose memory was returned, leaves the cache. */
 void space_give(struct spw_cache *c, uint32_t segment);
-void space_write_header(const struct space *space, const struct entry *header);
+void space_write_header(struct spw_cache *c, const struct space *space,
+			const struct entry *header);
 /* Of keys, values and headers that are not known to be dead. */
 uint64_t space_live_bytes(const struct spw_cache *c);
 void space_init(struct spw_cache *c);
@@ -219,6 +228,7 @@ void space_fork_child(struct spw_cache *c);
 
 struct evict_ask {
 	uint64_t target_bytes;
+	uint64_t deficit_bytes; /* that is yet to go, of which this is a part */
 	uint64_t older_than_ns; /* only what was not read for so long; 0: all */
 	uint64_t deadline_ns;   /* CLOCK_MONOTONIC; 0: none */
 	bool drop;              /* whole segments at once, nothing is copied */
@@ -234,6 +244,9 @@ bool evict_refill(struct spw_cache *c);
 void evict_clear(struct spw_cache *c);
 /* What is closed by evict_clear() and has waited long enough. */
 uint64_t evict_closed(struct spw_cache *c);
+/* Whether what lies there is what the index has. Inside a section. */
+bool evict_is_live(const struct spw_cache *c, uint32_t segment,
+		   const struct entry *e);
 /* Nobody uses it any more: all at once, no grace period. */
 void evict_destroy(struct spw_cache *c);
 void evict_fork_child(void);
@@ -246,9 +259,9 @@ bool plan_is_for(const struct spw_cache *c, const struct evict_ask *ask);
 uint32_t plan_next(struct spw_cache *c, const struct evict_ask *ask);
 void plan_forget(const struct spw_cache *c);
 /* Whether an entry is worth its copy. */
-bool plan_keeps(const struct entry *e);
-/* Whether a sample found nothing in it that is. */
-bool plan_is_hopeless(uint32_t segment);
+bool plan_keeps(const struct spw_cache *c, const struct entry *e);
+/* Whether a sample finds nothing in it that is. Inside a section. */
+bool plan_is_hopeless(const struct spw_cache *c, uint32_t segment);
 
 /* ---- offer.c: what the reclaim engine sees of a cache ---- */
 

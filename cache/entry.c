@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Making entries: what a put was given, checked and turned to a header; and
- * the slow half of a hit.
+ * Making entries: what a put was given, checked and turned to a header.
  *
- * Called by cache.c, ref.c and soft.c. No lock; the clock is coarse.
+ * Called by cache.c and ref.c. No lock; the clock is coarse.
  */
 #include <errno.h>
 #include <string.h>
@@ -50,9 +49,7 @@ entry_make(struct entry_make *make, uint64_t max_bytes, const void *key,
 	make->header.value_word = (uint32_t)value_bytes |
 				  (extra ? ENTRY_EXTRA : 0);
 	make->header.key_bytes = (uint16_t)key_bytes;
-	atomic_store_explicit(&make->header.heat,
-			      entry_heat(0, writer_era_refresh()),
-			      memory_order_relaxed);
+	atomic_store_explicit(&make->header.heat, 0, memory_order_relaxed);
 	if (extra)
 		make->extra = extra_of(options);
 	return 0;
@@ -66,24 +63,4 @@ entry_write(struct entry *e, const struct entry_make *make, const void *key)
 		*entry_extra(e) = make->extra;
 	if (make->header.key_bytes)
 		memcpy(entry_key(e), key, make->header.key_bytes);
-}
-
-void
-entry_warm(struct entry *e, uint32_t era, uint64_t *dice)
-{
-	uint32_t heat = atomic_load_explicit(&e->heat, memory_order_relaxed);
-	uint32_t count = heat & ENTRY_COUNT_MAX;
-	bool lately = heat >> ENTRY_COUNT_BITS == era;
-
-	if (count >= ENTRY_COUNT_EXACT && count < ENTRY_COUNT_MAX) {
-		*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
-		if (*dice >> (64 - (count - ENTRY_COUNT_EXACT + 1)) == 0)
-			count++;
-		else if (lately)
-			return;
-	} else if (count < ENTRY_COUNT_EXACT) {
-		count++;
-	}
-	atomic_store_explicit(&e->heat, entry_heat(count, era),
-			      memory_order_relaxed);
 }

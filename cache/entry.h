@@ -5,7 +5,7 @@
  *
  *	+0   value_bytes (30 bits), ENTRY_SOFT, ENTRY_EXTRA
  *	+4   key_bytes
- *	+6   heat: how often it was hit (4 bits), when last (12 bits)
+ *	+6   heat: how often it was hit (4 bits), in which era last (12 bits)
  *	+8   with ENTRY_EXTRA: expiry and cost
  *	     the key, padded to 8; the value, padded to 8
  *
@@ -13,9 +13,9 @@
  * the other: entry_bytes() is the way to the next.
  *
  * Caveats: hits are counted exactly up to 4, then with a chance of 1 in 2, 4,
- * 8 ... up to 15 (Morris' counter), so that what is hot is not written. Ticks
- * and eras come from a coarse clock; an era is 15 s, and 17 hours later it
- * comes round.
+ * 8 ... up to 15 (Morris' counter), so that what is hot is not written. The
+ * era, the cache's (era.h), makes the counter age. Ticks come from a coarse
+ * clock.
  */
 #ifndef CACHE_ENTRY_H
 #define CACHE_ENTRY_H
@@ -36,7 +36,6 @@
 #define ENTRY_COUNT_MAX 15u
 #define ENTRY_COUNT_EXACT 4u
 #define ENTRY_ERA_BITS 12
-#define ENTRY_ERA_NS (15 * CLOCK_S)
 #define ENTRY_TICK_NS (CLOCK_S / 16)
 
 struct entry {
@@ -103,39 +102,17 @@ entry_count(const struct entry *e)
 	       ENTRY_COUNT_MAX;
 }
 
-/* Eras since it was last read. */
 static inline uint32_t
-entry_age(const struct entry *e, uint32_t era)
+entry_era(const struct entry *e)
 {
-	return (era - (atomic_load_explicit(&e->heat, memory_order_relaxed) >>
-		       ENTRY_COUNT_BITS)) &
-	       ((1u << ENTRY_ERA_BITS) - 1);
+	return atomic_load_explicit(&e->heat, memory_order_relaxed) >>
+	       ENTRY_COUNT_BITS;
 }
 
 static inline uint16_t
 entry_heat(uint32_t count, uint32_t era)
 {
 	return (uint16_t)(count | era << ENTRY_COUNT_BITS);
-}
-
-/* What the heat of an entry is that needs no store in this era. */
-static inline uint32_t
-entry_hottest(uint32_t era)
-{
-	return entry_heat(ENTRY_COUNT_MAX, era);
-}
-
-/* A hit on one that is not the hottest. dice: of the thread, moves on where a
- * chance is needed. */
-void entry_warm(struct entry *e, uint32_t era, uint64_t *dice);
-
-/* A hit. hottest: entry_hottest() of now. */
-static inline void
-entry_touch(struct entry *e, uint32_t hottest, uint64_t *dice)
-{
-	if (base_unlikely(atomic_load_explicit(
-				  &e->heat, memory_order_relaxed) != hottest))
-		entry_warm(e, hottest >> ENTRY_COUNT_BITS, dice);
 }
 
 #endif

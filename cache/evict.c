@@ -33,10 +33,11 @@
 #include "pressure/gate.h"
 
 /* Segments that wait for one grace period together. */
-#define BATCH_MERGED 8u
+#define BATCH_MERGED 32u
 #define BATCH_MAX 512u
 /* Entries whose buckets are fetched before they are looked at. */
 #define AHEAD 16u
+#define TRIM_NS (1 * CLOCK_MS)
 
 static struct base_lock evict_lock = BASE_LOCK(BASE_RANK_CACHE_EVICT);
 
@@ -44,6 +45,7 @@ struct batch {
 	uint32_t segments[BATCH_MAX];
 	unsigned count;
 	uint64_t bytes; /* that they are charged with */
+	unsigned most;  /* how many the next may have, when merging */
 };
 
 /* Guarded by evict_lock: too large for a small stack. */
@@ -57,17 +59,38 @@ struct survivor {
 	uint64_t hash; /* of a soft one: its handle */
 };
 
+static uint64_t
+hash_of(const struct entry *e)
+{
+	return e->value_word & ENTRY_SOFT ?
+		       hash_read64(entry_key(e)) :
+		       hash_bytes(entry_key(e), e->key_bytes);
+}
+
+static uint64_t
+slot_of(uint32_t index, const struct entry *e, uint64_t hash)
+{
+	uint32_t offset = (uint32_t)((const char *)e - segment_address(index));
+	uint32_t tag = e->value_word & ENTRY_SOFT ? soft_tag(hash) :
+						    slot_tag_of_hash(hash);
+
+	return slot_make(index, segment_at(index)->generation, offset, tag);
+}
+
+/* Whether index or handle have that slot. What is being split may look gone:
+ * rare, and it costs an entry. */
 static bool
-is_held(struct spw_cache *c, const struct survivor *s, uint64_t slot)
+is_held(const struct spw_cache *c, const struct entry *e, uint64_t hash,
+	uint64_t slot)
 {
 	const struct index *index = &c->index;
 	const struct bucket *b;
 	uint64_t table, link;
 
-	if (s->entry->value_word & ENTRY_SOFT)
-		return soft_is_at(c, s->hash, slot);
+	if (e->value_word & ENTRY_SOFT)
+		return soft_is_at(c, hash, slot);
 	table = atomic_load_explicit(&index->table, memory_order_acquire);
-	b = &index->buckets[index_place(table, s->hash)];
+	b = &index->buckets[index_place(table, hash)];
 	for (;;) {
 		for (int i = 0; i < INDEX_SLOTS; i++)
 			if (atomic_load_explicit(&b->slots[i],
@@ -79,6 +102,14 @@ is_held(struct spw_cache *c, const struct survivor *s, uint64_t slot)
 			return false;
 		b = &index->overflow[link];
 	}
+}
+
+bool
+evict_is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
+{
+	uint64_t hash = hash_of(e);
+
+	return is_held(c, e, hash, slot_of(index, e, hash));
 }
 
 /* Its count is halved: what stays must earn it anew. */
@@ -99,23 +130,16 @@ copy(struct entry *to, const struct entry *from, size_t bytes)
 static bool
 move_survivor(struct spw_cache *c, uint32_t index, const struct survivor *s)
 {
-	const struct segment *from = segment_at(index);
-	uint32_t offset = (uint32_t)((const char *)s->entry -
-				     segment_address(index));
-	const bool soft = s->entry->value_word & ENTRY_SOFT;
-	const uint32_t tag = soft ? soft_tag(s->hash) :
-				    slot_tag_of_hash(s->hash);
-	uint64_t slot = slot_make(index, from->generation, offset, tag), moved;
+	bool soft = s->entry->value_word & ENTRY_SOFT;
+	uint64_t slot = slot_of(index, s->entry, s->hash), moved;
 	struct space space;
 
-	/* What looks gone in the middle of a split is taken for it: rare, and
-	 * it costs one entry. */
-	if (!is_held(c, s, slot))
+	if (!is_held(c, s->entry, s->hash, slot))
 		return true;
 	if (!space_alloc_merged(c, s->bytes, soft, &space))
 		return false;
 	moved = slot_make(space.segment, space.generation, space.offset_bytes,
-			  tag);
+			  slot_tag(slot));
 	copy(index_entry(moved), s->entry, s->bytes);
 	if (soft ? soft_move(c, s->hash, slot, moved) :
 		   index_move(&c->index, s->hash, slot, moved)) {
@@ -143,14 +167,11 @@ gather(struct spw_cache *c, const char **at, const char *end,
 		s->bytes = entry_bytes(e);
 		*at += s->bytes;
 		__builtin_prefetch(*at + 1024);
-		if (!plan_keeps(e))
+		if (!plan_keeps(c, e))
 			continue;
-		if (e->value_word & ENTRY_SOFT) {
-			s->hash = hash_read64(entry_key(e));
-		} else {
-			s->hash = hash_bytes(entry_key(e), e->key_bytes);
+		s->hash = hash_of(e);
+		if (!(e->value_word & ENTRY_SOFT))
 			index_prefetch(&c->index, s->hash);
-		}
 		n++;
 	}
 	return n;
@@ -167,7 +188,7 @@ merge_segment(struct spw_cache *c, uint32_t index)
 
 	if (s->run > 1 || s->filled_bytes > SEGMENT_BYTES) {
 		rcu_read_lock();
-		room = !plan_keeps((const struct entry *)(const void *)at);
+		room = !plan_keeps(c, (const struct entry *)(const void *)at);
 		rcu_read_unlock();
 		return room;
 	}
@@ -330,6 +351,17 @@ is_over(const struct evict_ask *ask)
 	       (ask->deadline_ns && clock_now_ns() >= ask->deadline_ns);
 }
 
+static bool
+is_hopeless(const struct spw_cache *c, uint32_t index)
+{
+	bool hopeless;
+
+	rcu_read_lock();
+	hopeless = plan_is_hopeless(c, index);
+	rcu_read_unlock();
+	return hopeless;
+}
+
 /* Fills the batch up to so many bytes; false: the plan has no more. */
 static bool
 fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
@@ -340,7 +372,7 @@ fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
 
 		if (!index)
 			return false;
-		if (ask->drop || plan_is_hopeless(index) ||
+		if (ask->drop || is_hopeless(c, index) ||
 		    merge_segment(c, index))
 			add_to_batch(c, index);
 		if (!ask->drop && is_over(ask))
@@ -364,43 +396,54 @@ return_spares(struct spw_cache *c, uint64_t bytes)
 	return went;
 }
 
+/* A little with each step; all where more is wanted. */
 static uint64_t
-trim_index(struct spw_cache *c)
+trim_index(struct spw_cache *c, bool all)
 {
 	uint64_t before = atomic_load(&c->index.bytes), after;
+	bool done;
 
-	writer_enter();
-	index_trim(&c->index, clock_now_ns() + CLOCK_MS);
-	writer_leave();
+	do {
+		writer_enter();
+		done = index_trim(&c->index, clock_now_ns() + TRIM_NS);
+		writer_leave();
+	} while (all && !done && !gate_fork_waits());
 	after = atomic_load(&c->index.bytes);
 	return before > after ? before - after : 0;
 }
 
+/* The next batch of merges copies into what this one leaves. */
+static unsigned
+spares_for_merging(const struct evict_ask *ask)
+{
+	return ask->drop ? 0 : (batch.most + 1) / 2;
+}
+
 /*
- * Segments until the target, or the plan, or the time is out. The first batch
- * is small, so that the first bytes are back soon. A plan that is out is made
- * anew from what is left while that gives anything, at last with what was
- * being filled, which is settled only after a grace period.
+ * Segments until the target, or the plan, or the time is out. Batches of
+ * merges grow from one segment on, so that the first bytes are back soon and
+ * few grace periods are waited for later. A plan that is out is made anew from
+ * what is left while that gives anything, at last with what was being filled,
+ * which is settled only after a grace period.
  */
 static uint64_t
 release_segments(struct spw_cache *c, const struct evict_ask *ask)
 {
 	uint64_t target = ask->target_bytes, went = 0, of_plan = 0;
 	struct evict_ask rest = *ask;
-	unsigned most = ask->drop ? BATCH_MAX : 1;
 	bool sealed = false;
 
 	c->merge_fresh_bytes = 0;
 	while (went < target + c->merge_fresh_bytes && !is_over(ask)) {
-		bool more = fill_batch(
-			c, ask, target + c->merge_fresh_bytes - went, most);
-		uint64_t got = end_batch(c, 0);
+		bool more = fill_batch(c, ask,
+				       target + c->merge_fresh_bytes - went,
+				       ask->drop ? BATCH_MAX : batch.most);
+		uint64_t got = end_batch(c, spares_for_merging(ask));
 
 		went += got;
 		of_plan += got;
-		most = most * 2 < BATCH_MERGED ? most * 2 : BATCH_MERGED;
-		if (ask->drop)
-			most = BATCH_MAX;
+		if (batch.most < BATCH_MERGED)
+			batch.most *= 2;
 		if (more)
 			continue;
 		if ((!of_plan && sealed) || ask->cold_only)
@@ -412,7 +455,7 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 		segment_grace();
 		of_plan = 0;
 		rest.target_bytes = target + c->merge_fresh_bytes - went;
-		plan_forget(c); /* what it kept is to be looked at again */
+		rest.deficit_bytes = 0;
 		plan_make(c, &rest);
 	}
 	return went > c->merge_fresh_bytes ? went - c->merge_fresh_bytes : 0;
@@ -427,6 +470,7 @@ begin(struct spw_cache *c, const struct evict_ask *ask)
 		return;
 	segment_grace(); /* what was sealed lately may go, too */
 	plan_make(c, ask);
+	batch.most = 1;
 }
 
 uint64_t
@@ -436,11 +480,13 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 
 	begin(c, ask);
 	went = end_batch(c, 0);
-	if (!ask->older_than_ns)
+	if (ask->drop)
 		went += return_spares(c, ask->target_bytes);
 	if (went < ask->target_bytes)
 		went += release_segments(c, ask);
-	went += trim_index(c);
+	if (went < ask->target_bytes && !ask->older_than_ns)
+		went += return_spares(c, ask->target_bytes - went);
+	went += trim_index(c, went < ask->target_bytes);
 	base_unlock(&evict_lock);
 	return went;
 }
@@ -450,7 +496,8 @@ evict_refill(struct spw_cache *c)
 {
 	struct evict_ask ask = { .target_bytes = 0 };
 	bool more = true, planned = false;
-	unsigned wanted;
+	/* A small cache has no room for many copies at a time. */
+	unsigned most = space_spares_wanted(c), wanted;
 
 	begin(c, &ask);
 	for (;;) {
@@ -462,8 +509,7 @@ evict_refill(struct spw_cache *c)
 		wanted = wanted > there ? wanted - there : 0;
 		if (!wanted || !more || is_over(&ask))
 			break;
-		more = fill_batch(c, &ask, wanted * SEGMENT_BYTES,
-				  BATCH_MERGED);
+		more = fill_batch(c, &ask, wanted * SEGMENT_BYTES, most);
 		end_batch(c, wanted);
 		if (!more && !planned) {
 			segment_grace();

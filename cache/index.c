@@ -218,6 +218,7 @@ index_set(struct index *index, uint64_t hash, const void *key, size_t key_bytes,
 	*found = (struct index_found){ .ghost = place.ghost };
 	if (place.key) {
 		found->slot = load(place.key);
+		found->same = true;
 		store(place.key, slot);
 	} else if (place.free) {
 		store(place.free, slot);

@@ -51,6 +51,7 @@ struct index {
 	struct bucket *buckets;
 	struct bucket *overflow;
 	uint32_t owner;
+	void *mapping; /* all of the address space */
 	uint32_t buckets_max, overflow_max;
 	uint32_t overflow_high; /* Guarded by pool_lock, as what follows. */
 	uint32_t pool_hint;
@@ -209,6 +210,7 @@ void index_close(struct index *index);
 /* What index_set() found. */
 struct index_found {
 	uint64_t slot; /* that was there and is replaced; 0: none */
+	bool same;     /* it was this key's */
 	bool ghost;    /* the key was evicted a short time ago */
 };
 

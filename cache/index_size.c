@@ -33,6 +33,8 @@
 #define BUCKETS_MIN 64u /* a page */
 #define BUCKETS_LIMIT (1u << 28)
 #define COMMIT_BYTES (64ul << 10)
+#define HUGE_BYTES (2ul << 20)
+#define HUGE_FROM_BYTES (4ul << 20)
 #define PAGE_BYTES 4096ul
 #define POOL_PAGE_BUCKETS 64u
 /* Entries for each bucket, times 4, beyond and below which it is resized:
@@ -52,7 +54,7 @@ reservation_bytes(const struct index *index)
 {
 	return (size_t)(index->buckets_max + index->overflow_max) *
 		       sizeof(struct bucket) +
-	       pool_bitmap_bytes(index);
+	       pool_bitmap_bytes(index) + HUGE_BYTES;
 }
 
 /* For caches of all memory with entries of 100 bytes. */
@@ -82,6 +84,9 @@ reserve(struct index *index)
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return false;
+	/* The first huge page begins with the first bucket. */
+	index->mapping = p;
+	p = (void *)(((uintptr_t)p + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1));
 	index->buckets = p;
 	index->overflow = index->buckets + index->buckets_max;
 	index->pool_taken = (uint64_t *)(void *)(index->overflow +
@@ -128,7 +133,7 @@ index_open(struct index *index, uint32_t owner)
 void
 index_close(struct index *index)
 {
-	munmap(index->buckets, reservation_bytes(index));
+	munmap(index->mapping, reservation_bytes(index));
 	index->buckets = NULL;
 }
 
@@ -338,6 +343,25 @@ table_of(uint64_t before, uint32_t buckets)
 	return ((before >> 32) + 1) << 32 | buckets;
 }
 
+/* With resize_lock held: more of the reservation can be used. */
+static bool
+extend_locked(struct index *index)
+{
+	char *at = (char *)index->buckets + index->ready_bytes;
+	size_t bytes = COMMIT_BYTES;
+
+	base_assert_held(&index->resize_lock);
+	/* Up to a whole huge page, and from then on those. */
+	if (index->ready_bytes >= HUGE_FROM_BYTES)
+		bytes = HUGE_BYTES - index->ready_bytes % HUGE_BYTES;
+	if (!make_ready(at, bytes))
+		return false;
+	if (bytes == HUGE_BYTES)
+		madvise(at, bytes, MADV_HUGEPAGE);
+	index->ready_bytes += bytes;
+	return true;
+}
+
 /* With resize_lock held: one bucket more. */
 static bool
 split_locked(struct index *index)
@@ -352,12 +376,9 @@ split_locked(struct index *index)
 	base_assert_held(&index->resize_lock);
 	if (n >= index->buckets_max)
 		return false;
-	if ((n + 1) * sizeof *high > index->ready_bytes) {
-		if (!make_ready((char *)index->buckets + index->ready_bytes,
-				COMMIT_BYTES))
-			return false;
-		index->ready_bytes += COMMIT_BYTES;
-	}
+	if ((n + 1) * sizeof *high > index->ready_bytes &&
+	    !extend_locked(index))
+		return false;
 	index_lock(low);
 	index_lock(high);
 	done = move_slots(index, low, &r, table_of(table, n + 1));

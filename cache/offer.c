@@ -28,6 +28,10 @@
 
 #define SHRINK_NS (10 * CLOCK_S)
 #define NAP_NS (10 * CLOCK_MS)
+#define OVER_BYTES (2 * SEGMENT_BYTES)
+#define OVER_NS (20 * CLOCK_MS)
+#define STEP_PART 2
+#define STEP_MAX (64ull << 20)
 
 enum request_state { REQUEST_IDLE, REQUEST_ASKED, REQUEST_DONE };
 
@@ -62,33 +66,55 @@ count_cold(const struct spw_shrink *request, void *context)
 /* A limit at which the kernel kills is near, or somebody waits: no time to
  * look which entries are worth keeping. */
 static bool
-is_urgent(const struct spw_shrink *request)
+is_urgent(const struct spw_shrink *request, const struct monitor_view *view)
 {
-	struct monitor_view view;
-
 	if (!request->hard)
 		return false;
-	if (gate_waiting_bytes())
-		return true;
-	monitor_view(&view);
-	return view.reading.kind != LIMITS_OWN &&
-	       view.reading.kind != LIMITS_V2_HIGH &&
-	       view.reading.headroom_bytes < view.level.hard_bytes / 2;
+	return gate_waiting_bytes() ||
+	       (view->reading.kind != LIMITS_OWN &&
+		view->reading.kind != LIMITS_V2_HIGH &&
+		view->reading.headroom_bytes < view->level.hard_bytes / 2);
+}
+
+/* Until the level is calm again: passes come in steps, but what is worth
+ * keeping depends on how much is to go in all. */
+static uint64_t
+yet_to_go(const struct monitor_view *view)
+{
+	const struct limits_reading *r = &view->reading;
+	uint64_t goal = view->level.soft_bytes + view->level.soft_bytes / 8;
+	uint64_t net = r->usage_bytes > r->cache_bytes ?
+			       r->usage_bytes - r->cache_bytes :
+			       0;
+
+	if (r->headroom_bytes >= goal)
+		return view->level.deficit_bytes;
+	return goal - r->headroom_bytes +
+	       (net > r->limit_bytes ? net - r->limit_bytes : 0);
 }
 
 static size_t
 shrink(struct spw_cache *c, const struct spw_shrink *request, bool cold_only)
 {
+	struct monitor_view view;
 	struct evict_ask ask = {
 		.target_bytes = request->target_bytes,
 		.older_than_ns = request->older_than_ns,
 		.deadline_ns = request->deadline_ns,
-		.drop = !request->older_than_ns && is_urgent(request),
 		.cold_only = cold_only,
 	};
 
 	if (!rcu_thread_is_ours)
 		return 0; /* nobody else may wait for a grace period */
+	monitor_view(&view);
+	ask.deficit_bytes = yet_to_go(&view);
+	ask.drop = !request->older_than_ns && is_urgent(request, &view);
+	/* Who copies takes larger steps, where much is to go: each costs a
+	 * grace period. */
+	if (!ask.drop && ask.deficit_bytes / STEP_PART > ask.target_bytes)
+		ask.target_bytes = ask.deficit_bytes / STEP_PART < STEP_MAX ?
+					   ask.deficit_bytes / STEP_PART :
+					   STEP_MAX;
 	return (size_t)evict_release(c, &ask);
 }
 
@@ -172,6 +198,14 @@ run_job(struct job *job)
 		evict_closed(c);
 	if (!space_may_grow(c, SEGMENT_BYTES, false))
 		evict_refill(c);
+	if (c->max_bytes && resident(c) > c->max_bytes + OVER_BYTES) {
+		struct evict_ask over = {
+			.target_bytes = resident(c) - c->max_bytes,
+			.deadline_ns = clock_now_ns() + OVER_NS,
+		};
+
+		evict_release(c, &over);
+	}
 }
 
 static bool

@@ -4,17 +4,18 @@
  *
  * A plan looks at a few entries at the beginning of every sealed segment of a
  * cache (entries are in order of time, so these are like the rest), gives
- * each a score, and sorts segments by their mean. `threshold` is the score
- * that at least half of all bytes do not exceed, more where more is to go: in
- * a segment that is merged, what exceeds it stays. Half, because a cache from
- * which an eighth is wanted gets it from a quarter of its segments, at a
- * quarter of the copying, and what it loses is the tail of the distribution
- * either way (Segcache merges for the same reason).
+ * each a score, and sorts segments by their mean; what is dead in them counts
+ * as nothing. The threshold is the score below which as much lies as is to
+ * go, of all live bytes; of what is exactly there a part goes, by chance, so
+ * that it comes out even. At least SHARE_MIN_PERCENT goes of what is merged,
+ * so that a little that is wanted comes from the few coldest segments and
+ * not, at much copying, from all (Segcache merges for the same reason); what
+ * is dead counts towards it.
  *
  * A score is the logarithm of what an entry is worth: how often it was hit
  * (entry.h: the counter is one already), what it costs to make, less what it
- * takes up; a little more for what was read or written just now. A merge
- * halves the count of what stays (evict.c), which is ageing.
+ * takes up. Counters age by turnovers of the cache (era.h) and by one with
+ * each merge (evict.c).
  *
  * One plan at a time, of one cache; guarded by evict's lock, as all here.
  */
@@ -23,7 +24,6 @@
 #include "cache/cache.h"
 
 #define FRESH_NS (200 * CLOCK_MS)
-#define STICKY_NS (2 * CLOCK_S)
 #define SCORES 64u
 #define SCORE_LARGE_BYTES 12u /* log2: beyond a page, size counts */
 #define COST_FREE_US 10u      /* log2: dearer than a millisecond counts */
@@ -32,18 +32,20 @@
 #define RANK_COLD 6u /* mostly never hit */
 #define SAMPLES 16u
 #define SAMPLES_SURE 64u
-#define SHARE_MIN_PERCENT 50u
-#define SHARE_ENOUGH_PERCENT 35u
+#define SCORE_NEVER_HIT 1u /* put lately, at most */
+#define SHARE_MIN_PERCENT 40u
 /* The youngest so many are last: what is in them had no chance yet. */
-#define YOUNG_PART 8u
+#define YOUNG_PART 16u
+#define CHANCE 256u
 
 static struct plan {
 	const struct spw_cache *cache;
 	uint64_t made_ns, older_than_ns;
+	uint64_t now_ns; /* coarse */
+	uint64_t dice;
 	uint32_t count, next;
 	uint32_t threshold;
-	uint32_t era;
-	uint32_t old_eras;      /* asked for what was not read for so many; 0 */
+	uint32_t kept;          /* of what is exactly there, of CHANCE */
 	uint64_t bytes[SCORES]; /* sampled, of each */
 	uint64_t ages[SPW_CACHE_AGES], heats[SPW_CACHE_HEATS]; /* the same */
 	uint32_t rank_count[RANKS];
@@ -57,16 +59,16 @@ log2_of(uint64_t value)
 }
 
 static uint32_t
-score_of(const struct entry *e)
+score_of(const struct spw_cache *c, const struct entry *e)
 {
-	uint32_t count = entry_count(e), age = entry_age(e, plan.era);
-	int score = (int)count * 2 + (age <= 1);
-	uint32_t size = log2_of(entry_bytes(e));
+	uint32_t size = log2_of(entry_bytes(e)), seconds;
+	int score = (int)era_count(&c->eras, e) * 2;
 
 	if (cache_is_expired(e))
 		return 0;
-	if (plan.old_eras)
-		return age >= plan.old_eras ? 0 : SCORES - 1;
+	seconds = era_seconds(&c->eras, e, plan.now_ns);
+	if (plan.older_than_ns)
+		return seconds * CLOCK_S >= plan.older_than_ns ? 0 : SCORES - 1;
 	if (e->value_word & ENTRY_EXTRA) {
 		uint32_t cost = log2_of(entry_extra(e)->cost_us);
 
@@ -75,26 +77,34 @@ score_of(const struct entry *e)
 	}
 	if (size > SCORE_LARGE_BYTES)
 		score -= (int)(size - SCORE_LARGE_BYTES);
+	score += seconds == 0;
 	if (score < 0)
 		return 0;
 	return score < (int)SCORES ? (uint32_t)score : SCORES - 1;
 }
 
 bool
-plan_keeps(const struct entry *e)
+plan_keeps(const struct spw_cache *c, const struct entry *e)
 {
-	return score_of(e) > plan.threshold;
+	uint32_t score = score_of(c, e);
+
+	if (score != plan.threshold)
+		return score > plan.threshold;
+	plan.dice = plan.dice * 6364136223846793005ull + 1442695040888963407ull;
+	return plan.dice >> 56 < plan.kept;
 }
 
 /* What the statistics say of an entry. */
 static void
-estimate(const struct entry *e, size_t bytes)
+estimate(const struct spw_cache *c, const struct entry *e, size_t bytes)
 {
-	static const uint32_t eras[SPW_CACHE_AGES - 1] = { 1, 4, 20, 60, 240 };
-	uint32_t age = entry_age(e, plan.era), heat = entry_count(e);
+	static const uint32_t seconds[SPW_CACHE_AGES - 1] = { 15, 60, 300, 900,
+							      3600 };
+	uint32_t age = era_seconds(&c->eras, e, plan.now_ns);
+	uint32_t heat = era_count(&c->eras, e);
 	unsigned a = 0;
 
-	while (a < SPW_CACHE_AGES - 1 && age >= eras[a])
+	while (a < SPW_CACHE_AGES - 1 && age >= seconds[a])
 		a++;
 	heat = heat <= 1 ? heat : log2_of(heat) + 1;
 	if (heat >= SPW_CACHE_HEATS)
@@ -103,11 +113,25 @@ estimate(const struct entry *e, size_t bytes)
 	plan.heats[heat] += bytes;
 }
 
-/* The scores of the first entries of a segment, into bytes_by_score too;
- * their mean, times 4. */
+/* Whether the slot of an entry is still its own: samples are few enough to
+ * ask the index. */
+static bool
+is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
+{
+	const struct segment *s = segment_at(index);
+
+	return !atomic_load_explicit(&s->dead_bytes, memory_order_relaxed) ||
+	       evict_is_live(c, index, e);
+}
+
+/*
+ * The scores of the first entries of a segment that are live, their bytes
+ * added to bytes_by_score; returns the mean, times 4, of what was seen, where
+ * the dead count as 0.
+ */
 static uint32_t
-sample(uint32_t index, unsigned samples, uint64_t bytes_by_score[SCORES],
-       bool estimates)
+sample(const struct spw_cache *c, uint32_t index, unsigned samples,
+       uint64_t bytes_by_score[SCORES], bool estimates)
 {
 	const char *at = segment_address(index);
 	const char *end = at + segment_at(index)->filled_bytes;
@@ -116,14 +140,15 @@ sample(uint32_t index, unsigned samples, uint64_t bytes_by_score[SCORES],
 	for (unsigned i = 0; i < samples && at < end; i++) {
 		const struct entry *e = (const struct entry *)(const void *)at;
 		size_t own = entry_bytes(e);
-		uint32_t score = score_of(e);
 
-		sum += score * own;
 		bytes += own;
-		bytes_by_score[score] += own;
-		if (estimates)
-			estimate(e, own);
 		at += own;
+		if (!is_live(c, index, e))
+			continue;
+		sum += score_of(c, e) * own;
+		bytes_by_score[score_of(c, e)] += own;
+		if (estimates)
+			estimate(c, e, own);
 	}
 	return bytes ? (uint32_t)(4 * sum / bytes) : 0;
 }
@@ -141,60 +166,77 @@ may_go(const struct spw_cache *c, uint32_t index)
 	       segment_is_settled(s) && !atomic_load(&s->pins);
 }
 
-/* What is dead needs no copy: the segment is as good as cold. */
-static uint32_t
-rank_of(const struct spw_cache *c, const struct segment *s, uint32_t mean)
+static uint64_t
+dead_bytes(const struct segment *s)
 {
 	uint64_t dead = atomic_load_explicit(&s->dead_bytes,
 					     memory_order_relaxed);
+
+	return dead < s->filled_bytes ? dead : s->filled_bytes;
+}
+
+static uint32_t
+rank_of(const struct spw_cache *c, const struct segment *s, uint32_t mean)
+{
 	uint64_t seals = atomic_load_explicit(&c->seals, memory_order_relaxed);
 	uint32_t segments = atomic_load_explicit(&c->segments,
 						 memory_order_relaxed);
-	uint32_t rank;
+	bool young = seals - s->sealed_order <= segments / YOUNG_PART;
 
-	if (dead >= s->filled_bytes)
+	if (dead_bytes(s) * 2 >= s->filled_bytes)
 		return 0;
-	rank = (uint32_t)(mean * (s->filled_bytes - dead) / s->filled_bytes);
-	if (rank >= RANK_YOUNG)
-		rank = RANK_YOUNG - 1;
-	if (seals - s->sealed_order <= segments / YOUNG_PART &&
-	    rank * 2 > RANK_COLD)
+	if (young && mean * 2 > RANK_COLD)
 		return RANK_YOUNG;
-	return rank;
+	return mean < RANK_YOUNG ? mean : RANK_YOUNG - 1;
 }
 
+/* Of all that is live, so much is to go: where is the threshold? */
 static void
-set_threshold(uint64_t target_bytes, uint64_t held_bytes, bool sticky)
+set_threshold(uint64_t wanted_bytes, uint64_t held_bytes, uint64_t dead)
 {
-	uint32_t before = plan.threshold, percent = SHARE_MIN_PERCENT;
-	uint64_t all = 0, sum = 0;
-	uint32_t score = 0;
+	uint64_t least = held_bytes * SHARE_MIN_PERCENT / 100;
+	uint64_t live = held_bytes - dead, all = 0, sum = 0;
+	double go;
 
-	if (held_bytes && target_bytes < held_bytes &&
-	    target_bytes * 100 / held_bytes > percent)
-		percent = (uint32_t)(target_bytes * 100 / held_bytes);
-	else if (target_bytes >= held_bytes)
-		percent = 100;
+	if (wanted_bytes < least)
+		wanted_bytes = least;
 	for (uint32_t i = 0; i < SCORES; i++)
 		all += plan.bytes[i];
-	for (; score < SCORES - 1; score++) {
-		uint64_t with = sum + plan.bytes[score];
-
-		if (with * 100 >= all * percent) {
-			/* Where the step is large, less may be enough. */
-			if (score && percent < 100 &&
-			    sum * 100 >= all * SHARE_ENOUGH_PERCENT)
-				score--;
-			break;
-		}
-		sum = with;
+	plan.threshold = 0;
+	plan.kept = CHANCE; /* nothing but what is dead */
+	if (wanted_bytes <= dead || !live || plan.older_than_ns) {
+		plan.kept = plan.older_than_ns || !live ? 0 : CHANCE;
+		return;
 	}
-	/* What the last plan kept, the next would drop: not at once. */
-	if (sticky && percent == SHARE_MIN_PERCENT && before < score)
-		score = before;
-	plan.threshold = score;
-	if (plan.old_eras)
-		plan.threshold = 0;
+	go = (double)(wanted_bytes - dead) / (double)live * (double)all;
+	if (go > (double)all)
+		go = (double)all;
+	while (plan.threshold < SCORES - 1 &&
+	       (double)(sum + plan.bytes[plan.threshold]) < go)
+		sum += plan.bytes[plan.threshold++];
+	plan.kept = plan.bytes[plan.threshold] ?
+			    (uint32_t)(((double)(sum +
+						 plan.bytes[plan.threshold]) -
+					go) *
+				       CHANCE /
+				       (double)plan.bytes[plan.threshold]) :
+			    0;
+	/* Where nothing tells one from another, copies are for nothing. */
+	if (plan.threshold <= SCORE_NEVER_HIT)
+		plan.kept = 0;
+}
+
+/* Whether a sample of a segment has nothing that stays. */
+bool
+plan_is_hopeless(const struct spw_cache *c, uint32_t index)
+{
+	uint64_t bytes[SCORES] = { 0 };
+
+	sample(c, index, SAMPLES_SURE, bytes, false);
+	for (uint32_t i = plan.threshold + (plan.kept ? 0 : 1); i < SCORES; i++)
+		if (bytes[i])
+			return false;
+	return true;
 }
 
 /* From what was sampled to what there is. */
@@ -215,13 +257,14 @@ publish(_Atomic uint64_t *to, const uint64_t *sampled, unsigned count,
 				      memory_order_relaxed);
 }
 
-/* Ranks them all; how many bytes they have. */
+/* Ranks them all; how many bytes they have, and of these are dead. */
 static uint64_t
-rank_all(struct spw_cache *c)
+rank_all(struct spw_cache *c, uint64_t *dead)
 {
 	uint32_t high = segment_high();
 	uint64_t held = 0, cold = 0;
 
+	*dead = 0;
 	memset(plan.rank_count, 0, sizeof plan.rank_count);
 	for (uint32_t i = 1; i < high; i++) {
 		struct segment *s = segment_at(i);
@@ -229,10 +272,11 @@ rank_all(struct spw_cache *c)
 
 		if (!may_go(c, i))
 			continue;
-		mean = sample(i, SAMPLES, plan.bytes, true);
+		mean = sample(c, i, SAMPLES, plan.bytes, true);
 		s->rank = (uint8_t)rank_of(c, s, mean);
 		plan.rank_count[s->rank]++;
 		held += s->filled_bytes;
+		*dead += dead_bytes(s);
 		if (s->rank < RANK_COLD)
 			cold += s->filled_bytes;
 	}
@@ -250,47 +294,41 @@ sort_all(const struct spw_cache *c)
 		at[i] = sum;
 		sum += plan.rank_count[i];
 	}
-	plan.count = 0;
+	memset(plan.order, 0, sum * sizeof plan.order[0]);
 	for (uint32_t i = 1; i < high; i++) {
 		uint32_t *place = &at[segment_at(i)->rank];
 
-		/* It may have become fit to go since they were counted. */
-		if (!may_go(c, i) || plan.count == sum || *place >= sum)
-			continue;
-		plan.order[(*place)++] = i;
-		plan.count++;
+		/* One that has become fit to go since they were counted may
+		 * take another's place, which is in the next plan then. */
+		if (may_go(c, i) && *place < sum)
+			plan.order[(*place)++] = i;
 	}
-	/* Or unfit: holes would be read as segments. */
-	if (plan.count < sum)
-		plan.count = sum;
+	plan.count = sum;
 }
 
 void
 plan_make(struct spw_cache *c, const struct evict_ask *ask)
 {
-	uint64_t now = clock_now_ns(), held;
-	bool sticky = plan.cache == c && now - plan.made_ns < STICKY_NS &&
-		      plan.older_than_ns == ask->older_than_ns;
+	uint64_t held, dead, wanted = ask->target_bytes;
 
+	if (wanted < ask->deficit_bytes)
+		wanted = ask->deficit_bytes;
 	memset(plan.bytes, 0, sizeof plan.bytes);
-	memset(plan.order, 0, segment_high() * sizeof plan.order[0]);
 	memset(plan.ages, 0, sizeof plan.ages);
 	memset(plan.heats, 0, sizeof plan.heats);
+	cache_look_at_era(c);
 	plan.cache = c;
-	plan.made_ns = now;
+	plan.made_ns = clock_now_ns();
+	plan.now_ns = writer_clock_ns();
 	plan.older_than_ns = ask->older_than_ns;
-	plan.old_eras = (uint32_t)(ask->older_than_ns / ENTRY_ERA_NS);
-	if (ask->older_than_ns && !plan.old_eras)
-		plan.old_eras = 1;
-	plan.era = writer_era_refresh();
 	plan.next = 0;
 	rcu_read_lock();
-	held = rank_all(c);
+	held = rank_all(c, &dead);
 	rcu_read_unlock();
 	sort_all(c);
-	set_threshold(ask->target_bytes, held, sticky);
-	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES, held);
-	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS, held);
+	set_threshold(wanted, held, dead);
+	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES, held - dead);
+	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS, held - dead);
 }
 
 bool
@@ -316,23 +354,11 @@ plan_next(struct spw_cache *c, const struct evict_ask *ask)
 
 		if (ask->cold_only && rank >= RANK_COLD)
 			return 0;
-		if (plan.old_eras && rank >= 4 * (SCORES - 1) - 1)
+		if (plan.older_than_ns && rank >= RANK_YOUNG - 4)
 			return 0; /* all of its sample was read since */
 		plan.next++;
 		if (index && may_go(c, index))
 			return index;
 	}
 	return 0;
-}
-
-bool
-plan_is_hopeless(uint32_t index)
-{
-	uint64_t bytes[SCORES] = { 0 };
-
-	sample(index, SAMPLES_SURE, bytes, false);
-	for (uint32_t i = plan.threshold + 1; i < SCORES; i++)
-		if (bytes[i])
-			return false;
-	return true;
 }

@@ -171,7 +171,7 @@ handle_put(struct soft_table *table, uint64_t handle)
 }
 
 static _Atomic uint64_t *
-slot_of(struct spw_cache *c, uint64_t handle)
+slot_of(const struct spw_cache *c, uint64_t handle)
 {
 	return &atomic_load_explicit(&c->soft.slots,
 				     memory_order_acquire)[number_of(handle)];
@@ -208,8 +208,8 @@ write_filler(const struct space *space, uint32_t offset)
 
 /* The entry in a place of `room` bytes, its value aligned: where. */
 static uint32_t
-write_entry(const struct space *space, size_t room, size_t bytes,
-	    uint64_t handle)
+write_entry(const struct spw_cache *c, const struct space *space, size_t room,
+	    size_t bytes, uint64_t handle)
 {
 	uint32_t offset = space->offset_bytes, at;
 	struct entry *e;
@@ -219,7 +219,7 @@ write_entry(const struct space *space, size_t room, size_t bytes,
 	e = (struct entry *)(void *)(segment_address(space->segment) + offset);
 	e->value_word = (uint32_t)bytes | ENTRY_SOFT;
 	e->key_bytes = sizeof handle;
-	atomic_store_explicit(&e->heat, entry_heat(0, writer_era_refresh()),
+	atomic_store_explicit(&e->heat, era_heat(&c->eras, 0),
 			      memory_order_relaxed);
 	memcpy(entry_key(e), &handle, sizeof handle);
 	for (at = offset + (uint32_t)entry_bytes(e);
@@ -288,7 +288,7 @@ spw_soft_alloc(struct spw_cache *c, size_t bytes, spw_soft_t *soft, void **fill)
 		handle_put(&c->soft, handle);
 		return error;
 	}
-	offset = write_entry(&space, room, bytes, handle);
+	offset = write_entry(c, &space, room, bytes, handle);
 	slot = slot_make(space.segment, space.generation, offset,
 			 soft_tag(handle));
 	/* Not one of the index: the books of its segment leave it out. */
@@ -325,9 +325,7 @@ spw_soft_read(struct spw_cache *c, spw_soft_t soft)
 			  !segment_is_current(c->index.owner, slot)))
 		return NULL;
 	e = index_entry(slot);
-	entry_touch(e,
-		    atomic_load_explicit(&writer_hottest, memory_order_relaxed),
-		    &writer_here.dice);
+	era_touch(&c->eras, e, &writer_here.dice);
 	return (char *)(e + 1) + sizeof(uint64_t);
 }
 
@@ -356,7 +354,7 @@ spw_soft_free(struct spw_cache *c, spw_soft_t soft)
 }
 
 bool
-soft_is_at(struct spw_cache *c, uint64_t handle, uint64_t slot)
+soft_is_at(const struct spw_cache *c, uint64_t handle, uint64_t slot)
 {
 	return atomic_load_explicit(slot_of(c, handle), memory_order_relaxed) ==
 	       slot;

@@ -33,7 +33,7 @@ struct soft_table {
 uint32_t soft_tag(uint64_t handle);
 
 /* Whether the handle's slot is that one; and to another place. */
-bool soft_is_at(struct spw_cache *c, uint64_t handle, uint64_t slot);
+bool soft_is_at(const struct spw_cache *c, uint64_t handle, uint64_t slot);
 bool soft_move(struct spw_cache *c, uint64_t handle, uint64_t from,
 	       uint64_t to);
 /* Removes stale slots. */

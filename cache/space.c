@@ -42,6 +42,9 @@
 #define SMALL_BYTES (8ull << 20)
 #define LOOK_NS (2 * CLOCK_MS)
 #define FULL_NS (50 * CLOCK_MS)
+#define PLENTY_BYTES (32ll << 20)
+#define COOL_NS (2 * CLOCK_S)
+#define WAS_PLENTY_BYTES (256ull << 20)
 #define SWEEP_OPENS (SLOT_GENERATION_MAX / 4 + 1)
 #define NAP_NS (1 * CLOCK_MS)
 
@@ -91,11 +94,13 @@ seal(struct spw_cache *c, struct shard *shard)
 	segment_seal(shard->segment, shard->filled_bytes, shard->entries,
 		     atomic_fetch_add(&c->seals, 1));
 	shard->segment = 0;
+	cache_look_at_era(c);
 	atomic_store_explicit(&c->starved, false, memory_order_relaxed);
 }
 
 void
-space_write_header(const struct space *space, const struct entry *header)
+space_write_header(struct spw_cache *c, const struct space *space,
+		   const struct entry *header)
 {
 	struct entry *e = (struct entry *)(void *)(segment_address(
 							   space->segment) +
@@ -103,9 +108,7 @@ space_write_header(const struct space *space, const struct entry *header)
 
 	e->value_word = header->value_word;
 	e->key_bytes = header->key_bytes;
-	atomic_store_explicit(&e->heat,
-			      atomic_load_explicit(&header->heat,
-						   memory_order_relaxed),
+	atomic_store_explicit(&e->heat, era_heat(&c->eras, 0),
 			      memory_order_relaxed);
 }
 
@@ -119,7 +122,7 @@ space_alloc(struct spw_cache *c, const struct entry *header, size_t bytes,
 	base_lock(&shard->lock);
 	there = bump(c, shard, bytes, space);
 	if (there) /* what walks a segment needs it, published or not */
-		space_write_header(space, header);
+		space_write_header(c, space, header);
 	base_unlock(&shard->lock);
 	return there;
 }
@@ -217,12 +220,20 @@ spares_count(const struct spw_cache *c)
 
 /* ---- growing ---- */
 
+/* Nobody inflates while a pass shrinks, nor soon after: it would be back. But
+ * where there is plenty all of a sudden, a limit was lifted. */
 static bool
 has_credit(size_t bytes)
 {
-	return atomic_load_explicit(&gate_credit, memory_order_relaxed) >=
-		       (int64_t)bytes &&
-	       !engine_busy();
+	int64_t credit = atomic_load_explicit(&gate_credit,
+					      memory_order_relaxed);
+	uint64_t passed;
+
+	if (credit < (int64_t)bytes || engine_busy())
+		return false;
+	passed = engine_passed_ns();
+	return !passed || credit >= PLENTY_BYTES ||
+	       clock_now_ns() - passed >= COOL_NS;
 }
 
 static uint64_t
@@ -232,10 +243,24 @@ held_bytes(const struct spw_cache *c)
 	       atomic_load_explicit(&c->index.bytes, memory_order_relaxed);
 }
 
+/* By the last reading, where none came in time: much more than anybody grows
+ * by meanwhile. */
+static bool
+was_plenty(void)
+{
+	struct monitor_view view;
+
+	monitor_view(&view);
+	return !engine_busy() && view.level.level == SPW_LEVEL_NONE &&
+	       view.reading.headroom_bytes >=
+		       view.level.soft_bytes + WAS_PLENTY_BYTES;
+}
+
 bool
 space_may_grow(struct spw_cache *c, size_t bytes, bool look)
 {
 	uint64_t held = held_bytes(c), now;
+	bool late = false;
 
 	if (c->max_bytes && held + bytes > c->max_bytes)
 		return false;
@@ -248,13 +273,17 @@ space_may_grow(struct spw_cache *c, size_t bytes, bool look)
 	if (settings()->threads == SETTINGS_THREADS_NEVER) {
 		gate_enter(bytes);
 	} else {
+		uint64_t start = clock_now_ns();
+
 		gate_ring();
 		monitor_sense(LOOK_NS);
+		late = clock_now_ns() - start >= LOOK_NS;
 	}
-	if (has_credit(bytes))
+	if (has_credit(bytes) || (late && was_plenty()))
 		return true;
-	atomic_store_explicit(&c->full_until_ns, now + FULL_NS,
-			      memory_order_relaxed);
+	if (!late)
+		atomic_store_explicit(&c->full_until_ns, now + FULL_NS,
+				      memory_order_relaxed);
 	return held < SMALL_BYTES && !gate_is_hopeless();
 }
 
@@ -442,7 +471,7 @@ align(struct spw_cache *c, struct shard *shard)
 
 	if (shard->filled_bytes % (2 * sizeof filler) &&
 	    bump(c, shard, sizeof filler, &space)) {
-		space_write_header(&space, &filler);
+		space_write_header(c, &space, &filler);
 		shard->entries--;
 	}
 }

@@ -19,13 +19,11 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
-#include "cache/entry.h"
 
 __thread struct writer_thread writer_here
 	__attribute__((tls_model("initial-exec")));
 struct writer_busy writer_busy[WRITER_SLOTS];
 _Atomic uint32_t writer_fork_waits;
-_Atomic uint32_t writer_hottest;
 
 static _Atomic uint32_t numbers;
 
@@ -83,19 +81,4 @@ writer_clock_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (uint64_t)now.tv_sec * CLOCK_S + (uint64_t)now.tv_nsec;
-}
-
-uint32_t
-writer_era_refresh(void)
-{
-	uint32_t era = (uint32_t)(writer_clock_ns() / ENTRY_ERA_NS) &
-		       ((1u << ENTRY_ERA_BITS) - 1);
-
-	uint32_t hottest = entry_hottest(era);
-
-	if (atomic_load_explicit(&writer_hottest, memory_order_relaxed) !=
-	    hottest)
-		atomic_store_explicit(&writer_hottest, hottest,
-				      memory_order_relaxed);
-	return era;
 }

@@ -77,9 +77,4 @@ void writer_fork_child(void);
 
 uint64_t writer_clock_ns(void); /* coarse */
 
-/* The era of this moment (entry.h); and entry_hottest() of it, as of the last
- * refresh. */
-uint32_t writer_era_refresh(void);
-extern _Atomic uint32_t writer_hottest;
-
 #endif

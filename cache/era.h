@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Eras: the clock of a cache, by which its counters of hits age.
+ *
+ * Usage: era_look() now and then; era_warm() for a hit on what is not the
+ * hottest; era_count() for what a counter is worth now.
+ *
+ * Caveats: an era ends when the cache has been turned over (as many segments
+ * were sealed as it has), and after 15 s in any case. A counter loses one for
+ * each turnover since it was last touched, which halves what it stands for;
+ * time alone takes nothing. After 4,096 eras numbers come round, and what was
+ * not read for over 255 counts as old as that.
+ */
+#ifndef CACHE_ERA_H
+#define CACHE_ERA_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "cache/entry.h"
+
+#define ERAS_KNOWN 256u /* a power of two */
+#define ERA_NS (15 * CLOCK_S)
+#define ERA_MASK ((1u << ENTRY_ERA_BITS) - 1)
+
+struct era_clock {
+	/* What the heat of an entry is that needs no store in this era. */
+	_Atomic uint32_t hottest;
+	_Atomic uint32_t now;
+	_Atomic uint64_t began_ns;
+	_Atomic uint64_t began_seals;
+	struct {
+		_Atomic uint32_t second; /* when it began */
+		_Atomic uint32_t turn;   /* how many turnovers were before */
+	} known[ERAS_KNOWN];
+};
+
+void era_init(struct era_clock *clock);
+
+/* Looks whether the era is over. seals: of the cache so far; segments: that
+ * it has. Thread-safe, lock-free; two system clock reads at the most. */
+void era_look(struct era_clock *clock, uint64_t seals, uint32_t segments);
+
+/* Of an entry: its counter as it has aged; seconds since it was last read. */
+uint32_t era_count(const struct era_clock *clock, const struct entry *e);
+uint32_t era_seconds(const struct era_clock *clock, const struct entry *e,
+		     uint64_t now_ns);
+
+/* A hit on one that is not the hottest. dice: of the thread. */
+void era_warm(const struct era_clock *clock, struct entry *e, uint64_t *dice);
+
+/* A hit. */
+static inline void
+era_touch(const struct era_clock *clock, struct entry *e, uint64_t *dice)
+{
+	if (base_unlikely(
+		    atomic_load_explicit(&e->heat, memory_order_relaxed) !=
+		    atomic_load_explicit(&clock->hottest,
+					 memory_order_relaxed)))
+		era_warm(clock, e, dice);
+}
+
+/* The heat of one that was hit so often, as of now. */
+static inline uint16_t
+era_heat(const struct era_clock *clock, uint32_t count)
+{
+	return entry_heat(count, atomic_load_explicit(&clock->now,
+						      memory_order_relaxed));
+}
+
+#endif
