@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Workloads on Boehm's collector that know nothing of spillway, for bench/gc,
+ * which compiles this where <gc.h> is there (cc -O2 gc-boehm.c -lgc).
+ *
+ * Usage: gc-boehm trees DEPTH | live MIB CHURN-MIB | pause N |
+ *	event LIVE-MIB GARBAGE-MIB GO
+ *
+ * Each prints one line: seconds (trees, live), microseconds p50 and p99
+ * (pause), or, for event, "ready", and once GO exists the longest gap in
+ * milliseconds that a thread saw which allocates all the while, since "ready".
+ */
+#define GC_THREADS
+#include <gc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+struct tree {
+	struct tree *left, *right;
+};
+
+static struct tree *
+grow(int depth)
+{
+	struct tree *t = GC_MALLOC(sizeof *t);
+
+	if (depth > 0) {
+		t->left = grow(depth - 1);
+		t->right = grow(depth - 1);
+	}
+	return t;
+}
+
+static long
+count(const struct tree *t)
+{
+	return t->left ? 1 + count(t->left) + count(t->right) : 1;
+}
+
+/* The binary trees of the benchmarks game. */
+static void
+trees(int depth)
+{
+	double start = now();
+	struct tree *kept = grow(depth);
+	long all = 0;
+
+	for (int d = 4; d <= depth; d += 4)
+		for (int i = 1 << (depth - d + 4); i > 0; i--)
+			all += count(grow(d));
+	all += count(kept);
+	printf("%.3f %ld\n", now() - start, all);
+}
+
+struct small {
+	struct small *next;
+	long value;
+	char filling[48];
+};
+
+/* A heap that lives long, and garbage beside it. */
+static void
+live(long live_mib, long churn_mib)
+{
+	long many = (live_mib << 20) / (long)sizeof(struct small);
+	long rounds = (churn_mib << 20) / (long)sizeof(struct small);
+	struct small **table = GC_MALLOC((size_t)many * sizeof(void *));
+	unsigned long random = 1, all = 0;
+	double start;
+
+	for (long i = 0; i < many; i++)
+		table[i] = GC_MALLOC(sizeof(struct small));
+	start = now();
+	for (long i = 0; i < rounds; i++) {
+		struct small *s = GC_MALLOC(sizeof *s);
+
+		random = random * 6364136223846793005ul + 1;
+		s->value = (long)(random >> 40);
+		if (random >> 60 == 0)
+			table[(random >> 20) % (unsigned long)many] = s;
+		all += (unsigned long)s->value;
+	}
+	printf("%.3f %lu\n", now() - start, all);
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Collections of a heap of 100 KiB. */
+static void
+pauses(int n)
+{
+	void **kept = GC_MALLOC(100 * sizeof(void *));
+	double *took = GC_MALLOC_ATOMIC((size_t)n * sizeof *took);
+
+	for (int i = 0; i < 100; i++)
+		kept[i] = GC_MALLOC(1000);
+	for (int i = 0; i < n; i++) {
+		double start = now();
+
+		GC_gcollect();
+		took[i] = (now() - start) * 1e6;
+	}
+	qsort(took, (size_t)n, sizeof *took, compare);
+	printf("%.1f %.1f\n", took[n / 2], took[n * 99 / 100]);
+}
+
+struct node {
+	struct node *next;
+	char filling[1000];
+};
+
+static struct node **garbage;
+static volatile int over;
+static double gap;
+
+static void __attribute__((noinline)) fill(struct node **place, long bytes)
+{
+	*place = NULL;
+	for (long b = 0; b < bytes; b += (long)sizeof(struct node)) {
+		struct node *n = GC_MALLOC(sizeof *n);
+
+		n->next = *place;
+		*place = n;
+	}
+}
+
+static void *
+allocate(void *unused)
+{
+	double last = now();
+
+	while (!over) {
+		double then;
+
+		GC_MALLOC(64);
+		then = now();
+		if (then - last > gap)
+			gap = then - last;
+		usleep(200);
+		last = now();
+	}
+	return unused;
+}
+
+static void
+event(long live_mib, long garbage_mib, const char *go)
+{
+	struct node *kept;
+	pthread_t thread;
+	long left = 0;
+
+	garbage = GC_MALLOC((size_t)garbage_mib * sizeof(void *));
+	fill(&kept, live_mib << 20);
+	for (long i = 0; i < garbage_mib; i++)
+		fill(&garbage[i], 1 << 20);
+	for (long i = 0; i < garbage_mib; i++)
+		garbage[i] = NULL;
+	pthread_create(&thread, NULL, allocate, NULL);
+	puts("ready");
+	fflush(stdout);
+	while (access(go, F_OK) != 0)
+		usleep(10000);
+	over = 1;
+	pthread_join(thread, NULL);
+	for (const struct node *n = kept; n; n = n->next)
+		left++;
+	printf("%.3f %ld\n", gap * 1e3, left);
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+
+	GC_INIT();
+	if (strcmp(what, "trees") == 0 && argc == 3)
+		trees(atoi(argv[2]));
+	else if (strcmp(what, "live") == 0 && argc == 4)
+		live(atol(argv[2]), atol(argv[3]));
+	else if (strcmp(what, "pause") == 0 && argc == 3)
+		pauses(atoi(argv[2]));
+	else if (strcmp(what, "event") == 0 && argc == 5)
+		event(atol(argv[2]), atol(argv[3]), argv[4]);
+	else
+		return 2;
+	return 0;
+}
