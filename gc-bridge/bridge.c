@@ -36,6 +36,7 @@
 #include "base/log.h"
 #include "base/rcu.h"
 #include "base/settings.h"
+#include "gc-bridge/detect.h"
 #include "gc-bridge/job.h"
 #include "pressure/call.h"
 #include "pressure/core.h"
@@ -281,7 +282,7 @@ now_of(struct spw_gc *gc, const struct spw_shrink *request)
 static bool
 may_ask(struct spw_gc *gc)
 {
-	return atomic_load(&gc->slot) == BRIDGE_LIVE &&
+	return atomic_load(&gc->slot) == BRIDGE_LIVE && detect_allows(NULL) &&
 	       atomic_load(&gc->work) != BRIDGE_BROKEN &&
 	       !atomic_load(&ending) && !is_hung(gc) &&
 	       settings()->threads != SETTINGS_THREADS_NEVER;
