@@ -281,18 +281,14 @@ inherit(struct spw_cache *c, uint64_t slot, const struct index_found *found)
 				      memory_order_relaxed);
 }
 
-int
+void
 cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
 	      size_t key_bytes, uint64_t slot)
 {
 	struct cache_counters *counters = &c->counters[writer_number()];
 	struct index_found found;
-	int error = index_set(&c->index, hash, key, key_bytes, slot, &found);
 
-	if (error) {
-		cache_forget(slot);
-		return error;
-	}
+	index_set(&c->index, hash, key, key_bytes, slot, &found);
 	inherit(c, slot, &found);
 	if (found.slot)
 		cache_forget(found.slot);
@@ -300,7 +296,6 @@ cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
 		cache_count(&counters->refaults);
 	cache_count(&counters->puts);
 	index_grow(&c->index);
-	return 0;
 }
 
 SPW_EXPORT int
@@ -333,17 +328,18 @@ spw_cache_put(struct spw_cache *c, const void *key, size_t key_bytes,
 	entry_write(e, &make, key);
 	if (value_bytes)
 		memcpy(entry_value(e), value, value_bytes);
-	error = cache_publish(c, hash, key, key_bytes, slot);
+	cache_publish(c, hash, key, key_bytes, slot);
 	if (make.bytes > SPACE_SHARED_MAX)
 		space_seal_run(c, space.segment, make.bytes);
 	writer_leave();
-	return error;
+	return 0;
 }
 
 SPW_EXPORT int
 spw_cache_remove(struct spw_cache *c, const void *key, size_t key_bytes)
 {
 	uint64_t slot;
+	bool gone; /* already */
 
 	ELSEWHERE(spw_cache_remove, c, key, key_bytes);
 	if (!c || (!key && key_bytes))
@@ -351,10 +347,11 @@ spw_cache_remove(struct spw_cache *c, const void *key, size_t key_bytes)
 	writer_enter();
 	slot = index_remove(&c->index, hash_bytes(key, key_bytes), key,
 			    key_bytes);
+	gone = !slot || cache_is_expired(index_entry(slot));
 	if (slot)
 		cache_forget(slot);
 	writer_leave();
-	return slot ? 0 : -ENOENT;
+	return gone ? -ENOENT : 0;
 }
 
 /* ---- peek ---- */
@@ -417,7 +414,7 @@ spw_cache_stats(struct spw_cache *c, struct spw_cache_stats *s)
 	s->entry_bytes = space_live_bytes(c);
 	s->segments = atomic_load(&c->segments);
 	s->segment_bytes = atomic_load(&c->resident_bytes);
-	s->index_bytes = atomic_load(&c->index.bytes) + soft_bytes(&c->soft);
+	s->index_bytes = index_bytes(&c->index) + soft_bytes(&c->soft);
 	add_counters(c, s);
 	s->evicted_entries = atomic_load(&c->evicted_entries);
 	s->merged_bytes = atomic_load(&c->merged_bytes);

@@ -65,6 +65,7 @@ struct spw_cache {
 	_Atomic uint32_t spares[CACHE_SPARES_MAX];
 	_Atomic uint32_t news; /* a futex: a spare came, or none will */
 	_Atomic bool starved;  /* nothing was left to evict */
+	_Atomic bool dry;      /* address space or memory could not be had */
 	struct shard shards[CACHE_SHARDS_MAX + 1];
 
 	/* Sweeping stale slots before generations come round (space.c). */
@@ -175,8 +176,8 @@ struct space;
 int cache_place(struct spw_cache *c, const struct entry *header, size_t bytes,
 		struct space *space);
 /* Inside a writer's section: the key's slot is this from now on. */
-int cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
-		  size_t key_bytes, uint64_t slot);
+void cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
+		   size_t key_bytes, uint64_t slot);
 
 /* ---- space.c: where entries are written ---- */
 
@@ -217,7 +218,7 @@ void space_give(struct spw_cache *c, uint32_t segment);
 void space_write_header(struct spw_cache *c, const struct space *space,
 			const struct entry *header);
 /* Of keys, values and headers that are not known to be dead. */
-uint64_t space_live_bytes(const struct spw_cache *c);
+uint64_t space_live_bytes(struct spw_cache *c);
 void space_init(struct spw_cache *c);
 void space_fork_child(struct spw_cache *c);
 
@@ -238,7 +239,7 @@ struct evict_ask {
 /* Gives memory back: bytes. On spillway's own threads, or inline under
  * threads:never; outside of any section. */
 uint64_t evict_release(struct spw_cache *c, const struct evict_ask *ask);
-/* Fills the reserve. False: nothing was left to evict. */
+/* A batch for the reserve. False: it wants more, and there is more. */
 bool evict_refill(struct spw_cache *c);
 /* Everything, now: slots go stale at once, memory goes later. */
 void evict_clear(struct spw_cache *c);
@@ -257,7 +258,7 @@ void plan_make(struct spw_cache *c, const struct evict_ask *ask);
 bool plan_is_for(const struct spw_cache *c, const struct evict_ask *ask);
 /* The next segment in the plan that can still go, or 0. */
 uint32_t plan_next(struct spw_cache *c, const struct evict_ask *ask);
-void plan_forget(const struct spw_cache *c);
+void plan_forget(const struct spw_cache *c); /* NULL: whosever it is */
 /* Whether an entry is worth its copy. */
 bool plan_keeps(const struct spw_cache *c, const struct entry *e);
 /* Whether a sample finds nothing in it that is. Inside a section. */

@@ -15,7 +15,9 @@
 static struct entry_extra
 extra_of(const struct spw_put_options *options)
 {
-	uint64_t ticks = (options->ttl_ns + ENTRY_TICK_NS - 1) / ENTRY_TICK_NS;
+	/* One more, since this tick has begun. */
+	uint64_t ticks = options->ttl_ns ? options->ttl_ns / ENTRY_TICK_NS + 2 :
+					   0;
 	uint64_t cost = options->cost_ns / CLOCK_US;
 	struct entry_extra extra = { 0 };
 

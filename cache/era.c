@@ -18,6 +18,7 @@ era_init(struct era_clock *clock)
 
 	atomic_store(&clock->began_ns, now);
 	atomic_store(&clock->known[0].second, (uint32_t)(now / CLOCK_S));
+	atomic_store(&clock->looked_second, (uint32_t)(now / CLOCK_S));
 	atomic_store(&clock->hottest, entry_heat(ENTRY_COUNT_MAX, 0));
 }
 
@@ -28,14 +29,21 @@ era_look(struct era_clock *clock, uint64_t seals, uint32_t segments)
 	uint64_t now = writer_clock_ns();
 	uint64_t since = seals - atomic_load(&clock->began_seals);
 	bool over = segments && since >= segments;
-	uint32_t turn;
+	uint32_t second = (uint32_t)(now / CLOCK_S), turn, ended;
 
+	ended = atomic_load_explicit(&clock->looked_second,
+				     memory_order_relaxed);
+	if (ended != second)
+		atomic_store_explicit(&clock->looked_second, second,
+				      memory_order_relaxed);
 	if (!over && now - atomic_load(&clock->began_ns) < ERA_NS)
 		return;
+	/* Nobody read anything since somebody last looked. */
+	if (over)
+		ended = second;
 	turn = atomic_load(&clock->known[era % ERAS_KNOWN].turn) + over;
 	atomic_store(&clock->known[next % ERAS_KNOWN].turn, turn);
-	atomic_store(&clock->known[next % ERAS_KNOWN].second,
-		     (uint32_t)(now / CLOCK_S));
+	atomic_store(&clock->known[next % ERAS_KNOWN].second, ended);
 	if (!atomic_compare_exchange_strong(&clock->now, &era, next))
 		return; /* another was quicker, and wrote the same or so */
 	atomic_store(&clock->began_ns, now);

@@ -29,6 +29,7 @@ struct era_clock {
 	_Atomic uint32_t now;
 	_Atomic uint64_t began_ns;
 	_Atomic uint64_t began_seals;
+	_Atomic uint32_t looked_second; /* when somebody last looked */
 	struct {
 		_Atomic uint32_t second; /* when it began */
 		_Atomic uint32_t turn;   /* how many turnovers were before */

@@ -282,6 +282,28 @@ drop_pinned(struct spw_cache *c)
 	batch.count = kept;
 }
 
+/* To the reserve, as many as it wants; runs are of no use there. */
+static void
+keep_spares(struct spw_cache *c, unsigned spares)
+{
+	unsigned rest = 0;
+
+	for (unsigned i = 0; i < batch.count; i++) {
+		uint32_t index = batch.segments[i];
+		const struct segment *s = segment_at(index);
+
+		if (spares && s->run == 1 &&
+		    s->charged_bytes == SEGMENT_BYTES &&
+		    space_spare_give(c, index)) {
+			core_count(&c->recycled_bytes, SEGMENT_BYTES);
+			spares--;
+		} else {
+			batch.segments[rest++] = index;
+		}
+	}
+	batch.count = rest;
+}
+
 /* Waits, and gives to the kernel, or to the reserve what it wants. */
 static uint64_t
 end_batch(struct spw_cache *c, unsigned spares)
@@ -292,17 +314,7 @@ end_batch(struct spw_cache *c, unsigned spares)
 		return 0;
 	segment_grace();
 	drop_pinned(c);
-	while (spares && batch.count) {
-		uint32_t index = batch.segments[batch.count - 1];
-
-		if (segment_at(index)->run > 1 ||
-		    segment_at(index)->charged_bytes < SEGMENT_BYTES ||
-		    !space_spare_give(c, index))
-			break;
-		core_count(&c->recycled_bytes, SEGMENT_BYTES);
-		batch.count--;
-		spares--;
-	}
+	keep_spares(c, spares);
 	sort_batch();
 	went = return_batch(c);
 	batch.count = 0;
@@ -322,8 +334,6 @@ add_to_batch(struct spw_cache *c, uint32_t index)
 	batch.bytes += segment_at(index)->charged_bytes;
 }
 
-/* What was closed and forgotten: by evict_clear(), or by a thread that a fork
- * did not take along. */
 static void
 adopt_closed(struct spw_cache *c)
 {
@@ -396,19 +406,26 @@ return_spares(struct spw_cache *c, uint64_t bytes)
 	return went;
 }
 
-/* A little with each step; all where more is wanted. */
+/* A little with each step; all where more is wanted. Its memory goes after a
+ * grace period: a writer who is late may hold a bucket that was merged. */
 static uint64_t
 trim_index(struct spw_cache *c, bool all)
 {
-	uint64_t before = atomic_load(&c->index.bytes), after;
+	uint64_t before = index_bytes(&c->index), after;
+	uint32_t buckets;
 	bool done;
 
+	if (!index_is_loose(&c->index))
+		return 0;
 	do {
 		writer_enter();
 		done = index_trim(&c->index, clock_now_ns() + TRIM_NS);
 		writer_leave();
 	} while (all && !done && !gate_fork_waits());
-	after = atomic_load(&c->index.bytes);
+	buckets = index_buckets(atomic_load(&c->index.table));
+	segment_grace();
+	index_purge(&c->index, buckets);
+	after = index_bytes(&c->index);
 	return before > after ? before - after : 0;
 }
 
@@ -417,6 +434,24 @@ static unsigned
 spares_for_merging(const struct evict_ask *ask)
 {
 	return ask->drop ? 0 : (batch.most + 1) / 2;
+}
+
+/* A fork finds nothing half sealed. */
+static void
+seal_all(struct spw_cache *c)
+{
+	writer_enter();
+	space_seal_all(c);
+	writer_leave();
+}
+
+/* What merges took is to be given back on top. */
+static uint64_t
+goal(const struct spw_cache *c, uint64_t target)
+{
+	return target < UINT64_MAX - c->merge_fresh_bytes ?
+		       target + c->merge_fresh_bytes :
+		       UINT64_MAX;
 }
 
 /*
@@ -450,11 +485,11 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 			break;
 		if (!of_plan) {
 			sealed = true;
-			space_seal_all(c);
+			seal_all(c);
 		}
 		segment_grace();
 		of_plan = 0;
-		rest.target_bytes = target + c->merge_fresh_bytes - went;
+		rest.target_bytes = goal(c, target) - went;
 		rest.deficit_bytes = 0;
 		plan_make(c, &rest);
 	}
@@ -462,15 +497,49 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 }
 
 static void
-begin(struct spw_cache *c, const struct evict_ask *ask)
+lock(void)
 {
 	base_lock(&evict_lock);
-	adopt_closed(c);
+	base_assert(batch.count == 0);
+}
+
+static void
+unlock(void)
+{
+	base_assert(batch.count == 0);
+	base_unlock(&evict_lock);
+}
+
+/* What was closed and forgotten: by evict_clear(), or by a thread that a fork
+ * did not take along. */
+static uint64_t
+end_closed(struct spw_cache *c)
+{
+	uint64_t went = 0;
+
+	while (atomic_load(&c->closing)) {
+		adopt_closed(c);
+		if (!batch.count)
+			break; /* on their way */
+		went += end_batch(c, 0);
+	}
+	return went;
+}
+
+/* With a plan; what it found closed has gone. */
+static uint64_t
+begin(struct spw_cache *c, const struct evict_ask *ask)
+{
+	uint64_t went;
+
+	lock();
+	went = end_closed(c);
 	if (plan_is_for(c, ask))
-		return;
+		return went;
 	segment_grace(); /* what was sealed lately may go, too */
 	plan_make(c, ask);
 	batch.most = 1;
+	return went;
 }
 
 uint64_t
@@ -478,8 +547,7 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 {
 	uint64_t went;
 
-	begin(c, ask);
-	went = end_batch(c, 0);
+	went = begin(c, ask);
 	if (ask->drop)
 		went += return_spares(c, ask->target_bytes);
 	if (went < ask->target_bytes)
@@ -487,43 +555,47 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 	if (went < ask->target_bytes && !ask->older_than_ns)
 		went += return_spares(c, ask->target_bytes - went);
 	went += trim_index(c, went < ask->target_bytes);
-	base_unlock(&evict_lock);
+	unlock();
 	return went;
+}
+
+static unsigned
+spares_missing(const struct spw_cache *c)
+{
+	unsigned there = 0, wanted = space_spares_wanted(c);
+
+	for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
+		there += atomic_load(&c->spares[i]) != 0;
+	return wanted > there ? wanted - there : 0;
 }
 
 bool
 evict_refill(struct spw_cache *c)
 {
 	struct evict_ask ask = { .target_bytes = 0 };
-	bool more = true, planned = false;
-	/* A small cache has no room for many copies at a time. */
-	unsigned most = space_spares_wanted(c), wanted;
+	unsigned missing;
+	bool more = true;
 
 	begin(c, &ask);
-	for (;;) {
-		unsigned there = 0;
-
-		for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
-			there += atomic_load(&c->spares[i]) != 0;
-		wanted = space_spares_wanted(c);
-		wanted = wanted > there ? wanted - there : 0;
-		if (!wanted || !more || is_over(&ask))
-			break;
-		more = fill_batch(c, &ask, wanted * SEGMENT_BYTES, most);
-		end_batch(c, wanted);
-		if (!more && !planned) {
-			segment_grace();
-			plan_make(c, &ask);
-			more = planned = true;
-		}
+	missing = spares_missing(c);
+	/* A small cache has no room for many copies at a time. */
+	if (missing)
+		more = fill_batch(c, &ask, missing * SEGMENT_BYTES,
+				  space_spares_wanted(c));
+	if (!more && !batch.count) {
+		segment_grace();
+		plan_make(c, &ask);
+		more = fill_batch(c, &ask, missing * SEGMENT_BYTES,
+				  space_spares_wanted(c));
 	}
-	if (wanted && !more) {
+	if (missing && !batch.count && !more) {
 		atomic_store(&c->starved, true);
 		atomic_fetch_add(&c->news, 1);
 		futex_wake(&c->news, FUTEX_ALL);
 	}
-	base_unlock(&evict_lock);
-	return !wanted;
+	end_batch(c, missing);
+	unlock();
+	return !spares_missing(c) || !more;
 }
 
 void
@@ -531,9 +603,9 @@ evict_clear(struct spw_cache *c)
 {
 	uint32_t high;
 
-	base_lock(&evict_lock); /* no slot is moved meanwhile */
+	lock(); /* no slot is moved meanwhile */
 	/* Who is writing now is put before or after: either is right. */
-	space_seal_all(c);
+	seal_all(c);
 	high = segment_high();
 	for (uint32_t i = 1; i < high; i++) {
 		const struct segment *s = segment_at(i);
@@ -547,7 +619,7 @@ evict_clear(struct spw_cache *c)
 		if (!segment_close(i))
 			atomic_fetch_sub(&c->closing, 1);
 	}
-	base_unlock(&evict_lock);
+	unlock();
 }
 
 uint64_t
@@ -555,10 +627,9 @@ evict_closed(struct spw_cache *c)
 {
 	uint64_t went;
 
-	base_lock(&evict_lock);
-	adopt_closed(c);
-	went = end_batch(c, 0);
-	base_unlock(&evict_lock);
+	lock();
+	went = end_closed(c);
+	unlock();
 	return went;
 }
 
@@ -567,7 +638,7 @@ evict_destroy(struct spw_cache *c)
 {
 	uint32_t high = segment_high();
 
-	base_lock(&evict_lock);
+	lock();
 	plan_forget(c);
 	return_spares(c, UINT64_MAX);
 	for (uint32_t i = 1; i < high; i++) {
@@ -584,13 +655,14 @@ evict_destroy(struct spw_cache *c)
 			space_give(c, i);
 		}
 	}
-	base_unlock(&evict_lock);
+	unlock();
 }
 
 void
 evict_fork_child(void)
 {
 	pthread_mutex_init(&evict_lock.mutex, NULL);
+	plan_forget(NULL);
 	batch.count = 0;
 	batch.bytes = 0;
 }

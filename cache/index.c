@@ -30,7 +30,8 @@
 #include "base/rcu.h"
 
 #define SPINS 64
-/* Longer chains give up a slot instead: it is a cache. */
+/* Longer chains give up a slot instead, as do those for which there is no
+ * memory: it is a cache. */
 #define CHAIN_MAX 8
 
 void
@@ -206,14 +207,13 @@ index_append(struct index *index, struct bucket *first, uint64_t slot)
 	}
 }
 
-int
+void
 index_set(struct index *index, uint64_t hash, const void *key, size_t key_bytes,
 	  uint64_t slot, struct index_found *found)
 {
 	struct bucket *first = lock_place(index, hash);
 	struct place place = look(index, first, slot_tag_of_hash(hash), key,
 				  key_bytes);
-	int error = 0;
 
 	*found = (struct index_found){ .ghost = place.ghost };
 	if (place.key) {
@@ -222,20 +222,18 @@ index_set(struct index *index, uint64_t hash, const void *key, size_t key_bytes,
 		store(place.key, slot);
 	} else if (place.free) {
 		store(place.free, slot);
-	} else if (place.length >= CHAIN_MAX) {
+	} else if (place.length >= CHAIN_MAX ||
+		   extend(index, place.last, slot) != 0) {
 		_Atomic uint64_t *victim =
 			&place.last->slots[(hash >> 56) % INDEX_SLOTS];
 
 		found->slot = load(victim);
 		store(victim, slot);
-	} else {
-		error = extend(index, place.last, slot);
 	}
 	index_unlock(first);
-	if (!error && !found->slot)
+	if (!found->slot)
 		atomic_fetch_add_explicit(&index->entries, 1,
 					  memory_order_relaxed);
-	return error;
 }
 
 uint64_t

@@ -60,8 +60,8 @@ struct index {
 	size_t pool_ready_bytes; /* readable and writable */
 	struct base_lock pool_lock;
 	struct base_lock resize_lock;
-	size_t ready_bytes;   /* Guarded by resize_lock. */
-	_Atomic size_t bytes; /* that may be resident */
+	size_t ready_bytes;        /* Guarded by resize_lock. */
+	_Atomic size_t pool_bytes; /* that may be resident */
 	_Atomic uint64_t entries __attribute__((aligned(64)));
 };
 
@@ -177,14 +177,27 @@ index_find(const struct index *index, uint64_t hash, const void *key,
 			unsigned match = index_match(b, tag);
 
 			for (; match; match &= match - 1) {
+				const _Atomic uint64_t *place =
+					&b->slots[__builtin_ctz(match)];
 				uint64_t slot = atomic_load_explicit(
-					&b->slots[__builtin_ctz(match)],
-					memory_order_acquire);
+					place, memory_order_acquire);
 				struct entry *e = index_entry(slot);
+				bool current;
 
-				if (base_likely(slot && slot_tag(slot) == tag &&
-						segment_is_current(index->owner,
-								   slot) &&
+				if (!slot || slot_tag(slot) != tag)
+					continue;
+				current = segment_is_current(index->owner,
+							     slot);
+				/* Still there, so that the ticket was its: it
+				 * was neither moved, and closed behind us, nor
+				 * swept because that ticket comes round. */
+				if (base_unlikely(
+					    atomic_load_explicit(
+						    place,
+						    memory_order_acquire) !=
+					    slot))
+					goto again;
+				if (base_likely(current &&
 						index_key_equal(e, key,
 								key_bytes))) {
 					*found = slot;
@@ -200,6 +213,7 @@ index_find(const struct index *index, uint64_t hash, const void *key,
 		}
 		if (base_likely(index_is_settled(index, table, first, header)))
 			return NULL;
+again:;
 	}
 }
 
@@ -214,9 +228,9 @@ struct index_found {
 	bool ghost;    /* the key was evicted a short time ago */
 };
 
-/* Puts or replaces. 0, or -ENOMEM: there is no room and none can be had. */
-int index_set(struct index *index, uint64_t hash, const void *key,
-	      size_t key_bytes, uint64_t slot, struct index_found *found);
+/* Puts or replaces; where there is no room, in the place of another. */
+void index_set(struct index *index, uint64_t hash, const void *key,
+	       size_t key_bytes, uint64_t slot, struct index_found *found);
 
 /* The slot that was there, or 0. */
 uint64_t index_remove(struct index *index, uint64_t hash, const void *key,
@@ -240,8 +254,15 @@ index_prefetch(const struct index *index, uint64_t hash)
 /* One step, where there are more entries than the buckets are made for. */
 void index_grow(struct index *index);
 
-/* Smaller where it may be, until then: true when all is done. */
+/* Whether it has many more buckets than its entries need. */
+bool index_is_loose(const struct index *index);
+/* Fewer of them, until then: true when all is done. Inside a section. */
 bool index_trim(struct index *index, uint64_t until_ns);
+/* Outside, a grace period after it had so many buckets: what is behind them
+ * goes back to the kernel. */
+void index_purge(struct index *index, uint32_t buckets);
+/* What may be resident of it. */
+uint64_t index_bytes(const struct index *index);
 
 /* Removes stale slots from a range of buckets. */
 void index_sweep(struct index *index, uint32_t from, uint32_t count);

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include "base/clock.h"
@@ -62,11 +63,15 @@ static uint32_t
 buckets_wanted(void)
 {
 	struct sysinfo machine;
+	struct rlimit limit;
 	uint64_t bytes = 1ull << 30;
 	uint32_t buckets = 1u << 16;
 
 	if (sysinfo(&machine) == 0)
 		bytes = (uint64_t)machine.totalram * machine.mem_unit;
+	if (getrlimit(RLIMIT_AS, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 4 < bytes)
+		bytes = limit.rlim_cur / 4;
 	while (buckets < BUCKETS_LIMIT && buckets < bytes / 512)
 		buckets *= 2;
 	return buckets;
@@ -124,7 +129,6 @@ index_open(struct index *index, uint32_t owner)
 		return -ENOMEM;
 	}
 	index->ready_bytes = BUCKETS_MIN * sizeof(struct bucket);
-	atomic_store(&index->bytes, index->ready_bytes);
 	index->pool_taken[0] = 1; /* 0 is no bucket */
 	atomic_store(&index->table, BUCKETS_MIN);
 	return 0;
@@ -171,7 +175,8 @@ index_pool_get(struct index *index)
 			(uint32_t)__builtin_ctzll(~*word);
 		if (pool_make_ready(index, which)) {
 			if (!*word || (which < POOL_PAGE_BUCKETS && *word == 1))
-				atomic_fetch_add(&index->bytes, PAGE_BYTES);
+				atomic_fetch_add(&index->pool_bytes,
+						 PAGE_BYTES);
 			*word |= 1ull << which % POOL_PAGE_BUCKETS;
 			index->pool_used++;
 		} else {
@@ -214,10 +219,7 @@ index_pool_trim(struct index *index)
 				(i - from) * PAGE_BYTES, MADV_DONTNEED);
 		kept += i < pages;
 	}
-	atomic_store(&index->bytes,
-		     (size_t)index_buckets(atomic_load(&index->table)) *
-				     sizeof(struct bucket) +
-			     kept * PAGE_BYTES);
+	atomic_store(&index->pool_bytes, kept * PAGE_BYTES);
 	base_unlock(&index->pool_lock);
 }
 
@@ -384,8 +386,6 @@ split_locked(struct index *index)
 	done = move_slots(index, low, &r, table_of(table, n + 1));
 	index_unlock(high);
 	index_unlock(low);
-	if (done && n * sizeof *high % PAGE_BYTES == 0)
-		atomic_fetch_add(&index->bytes, PAGE_BYTES);
 	return done;
 }
 
@@ -434,18 +434,11 @@ index_grow(struct index *index)
 	base_unlock(&index->resize_lock);
 }
 
-/* With resize_lock held: what is behind the last bucket. */
-static void
-purge_tail_locked(struct index *index)
+bool
+index_is_loose(const struct index *index)
 {
-	size_t used = (size_t)index_buckets(atomic_load(&index->table)) *
-		      sizeof(struct bucket);
-
-	base_assert_held(&index->resize_lock);
-	used = (used + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-	if (index->ready_bytes > used)
-		madvise((char *)index->buckets + used,
-			index->ready_bytes - used, MADV_DONTNEED);
+	return atomic_load(&index->entries) < load_of(index, TRIM_LOAD) &&
+	       index_buckets(atomic_load(&index->table)) > BUCKETS_MIN;
 }
 
 bool
@@ -453,9 +446,7 @@ index_trim(struct index *index, uint64_t until_ns)
 {
 	bool more = true;
 
-	if (atomic_load(&index->entries) >= load_of(index, TRIM_LOAD) ||
-	    index_buckets(atomic_load(&index->table)) <= BUCKETS_MIN ||
-	    !base_trylock(&index->resize_lock))
+	if (!base_trylock(&index->resize_lock))
 		return true;
 	while (more && clock_now_ns() < until_ns)
 		for (int i = 0; i < 64 && more; i++)
@@ -464,10 +455,37 @@ index_trim(struct index *index, uint64_t until_ns)
 			       atomic_load(&index->entries) <
 				       load_of(index, GROW_LOAD - 2) &&
 			       merge_locked(index);
-	purge_tail_locked(index);
+	base_unlock(&index->resize_lock);
+	return !more;
+}
+
+void
+index_purge(struct index *index, uint32_t buckets)
+{
+	uint32_t now;
+	size_t used;
+
+	base_lock(&index->resize_lock);
+	now = index_buckets(atomic_load(&index->table));
+	used = (size_t)(now > buckets ? now : buckets) * sizeof(struct bucket);
+	used = (used + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	if (index->ready_bytes > used)
+		madvise((char *)index->buckets + used,
+			index->ready_bytes - used, MADV_DONTNEED);
 	base_unlock(&index->resize_lock);
 	index_pool_trim(index);
-	return !more;
+}
+
+uint64_t
+index_bytes(const struct index *index)
+{
+	uint64_t bytes = (uint64_t)index_buckets(atomic_load_explicit(
+				 &index->table, memory_order_relaxed)) *
+			 sizeof(struct bucket);
+	uint64_t unit = bytes > HUGE_FROM_BYTES ? HUGE_BYTES : PAGE_BYTES;
+
+	return ((bytes + unit - 1) & ~(unit - 1)) +
+	       atomic_load_explicit(&index->pool_bytes, memory_order_relaxed);
 }
 
 void

@@ -33,13 +33,18 @@
 #define STEP_PART 2
 #define STEP_MAX (64ull << 20)
 
-enum request_state { REQUEST_IDLE, REQUEST_ASKED, REQUEST_DONE };
+enum request_state {
+	REQUEST_IDLE,
+	REQUEST_ASKED,
+	REQUEST_SERVED, /* the reclaimer is at it */
+	REQUEST_DONE,
+};
 
 static uint64_t
 resident(const struct spw_cache *c)
 {
 	return atomic_load_explicit(&c->resident_bytes, memory_order_relaxed) +
-	       atomic_load_explicit(&c->index.bytes, memory_order_relaxed);
+	       index_bytes(&c->index);
 }
 
 static size_t
@@ -96,7 +101,9 @@ yet_to_go(const struct monitor_view *view)
 static size_t
 shrink(struct spw_cache *c, const struct spw_shrink *request, bool cold_only)
 {
+	bool ours = rcu_thread_is_ours;
 	struct monitor_view view;
+	uint64_t went;
 	struct evict_ask ask = {
 		.target_bytes = request->target_bytes,
 		.older_than_ns = request->older_than_ns,
@@ -104,8 +111,8 @@ shrink(struct spw_cache *c, const struct spw_shrink *request, bool cold_only)
 		.cold_only = cold_only,
 	};
 
-	if (!rcu_thread_is_ours)
-		return 0; /* nobody else may wait for a grace period */
+	if (rcu_is_reading())
+		return 0; /* it would wait for itself */
 	monitor_view(&view);
 	ask.deficit_bytes = yet_to_go(&view);
 	ask.drop = !request->older_than_ns && is_urgent(request, &view);
@@ -115,7 +122,11 @@ shrink(struct spw_cache *c, const struct spw_shrink *request, bool cold_only)
 		ask.target_bytes = ask.deficit_bytes / STEP_PART < STEP_MAX ?
 					   ask.deficit_bytes / STEP_PART :
 					   STEP_MAX;
-	return (size_t)evict_release(c, &ask);
+	/* Under threads:never, this thread. */
+	rcu_thread_is_ours = true;
+	went = evict_release(c, &ask);
+	rcu_thread_is_ours = ours;
+	return (size_t)went;
 }
 
 static size_t
@@ -173,9 +184,10 @@ serve_request(struct spw_cache *c)
 {
 	struct cache_request *request = &c->request;
 	struct evict_ask ask = { 0 };
+	uint32_t asked = REQUEST_ASKED;
 
-	if (atomic_load_explicit(&request->state, memory_order_acquire) !=
-	    REQUEST_ASKED)
+	if (!atomic_compare_exchange_strong(&request->state, &asked,
+					    REQUEST_SERVED))
 		return;
 	ask.target_bytes = request->target_bytes;
 	ask.deadline_ns = clock_now_ns() + SHRINK_NS;
@@ -196,8 +208,11 @@ run_job(struct job *job)
 	serve_request(c);
 	if (atomic_load(&c->closing))
 		evict_closed(c);
-	if (!space_may_grow(c, SEGMENT_BYTES, false))
-		evict_refill(c);
+	/* A batch each time, so that others have their turn. */
+	if ((atomic_exchange(&c->dry, false) ||
+	     !space_may_grow(c, SEGMENT_BYTES, false)) &&
+	    !evict_refill(c))
+		offer_post(c);
 	if (c->max_bytes && resident(c) > c->max_bytes + OVER_BYTES) {
 		struct evict_ask over = {
 			.target_bytes = resident(c) - c->max_bytes,
@@ -208,10 +223,11 @@ run_job(struct job *job)
 	}
 }
 
+/* Nobody else does it: threads:never, or no thread can be had. */
 static bool
 is_inline(void)
 {
-	return settings()->threads == SETTINGS_THREADS_NEVER;
+	return settings()->threads == SETTINGS_THREADS_NEVER || !core_running();
 }
 
 static void
@@ -238,7 +254,7 @@ offer_post(struct spw_cache *c)
 {
 	if (is_inline())
 		run_inline(c);
-	else if (core_running())
+	else
 		jobs_post(&c->job);
 }
 
@@ -269,18 +285,19 @@ offer_shrink(struct spw_cache *c, uint64_t bytes)
 	atomic_store_explicit(&request->state, REQUEST_ASKED,
 			      memory_order_release);
 	offer_post(c);
-	while (atomic_load_explicit(&request->state, memory_order_acquire) ==
-	       REQUEST_ASKED) {
-		if (clock_now_ns() > here.deadline_ns) {
-			/* The reclaimer is busy elsewhere: not any more. */
-			uint32_t asked = REQUEST_ASKED;
+	for (;;) {
+		uint32_t state = atomic_load_explicit(&request->state,
+						      memory_order_acquire);
 
-			jobs_remove(&c->job);
-			atomic_compare_exchange_strong(&request->state, &asked,
-						       REQUEST_DONE);
+		if (state == REQUEST_DONE)
 			break;
-		}
-		futex_wait(&request->state, REQUEST_ASKED, NAP_NS);
+		/* The reclaimer is busy elsewhere: not any more. */
+		if (state == REQUEST_ASKED &&
+		    clock_now_ns() > here.deadline_ns &&
+		    atomic_compare_exchange_strong(&request->state, &state,
+						   REQUEST_DONE))
+			break;
+		futex_wait(&request->state, state, NAP_NS);
 	}
 	got = request->got_bytes;
 	atomic_store(&request->state, REQUEST_IDLE);

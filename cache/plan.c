@@ -341,7 +341,7 @@ plan_is_for(const struct spw_cache *c, const struct evict_ask *ask)
 void
 plan_forget(const struct spw_cache *c)
 {
-	if (plan.cache == c)
+	if (plan.cache == c || !c)
 		plan.cache = NULL;
 }
 

@@ -26,6 +26,7 @@
 
 #define PINNED_MIN 8u
 #define PINNED_PART 8u
+#define RESERVED_MIN_BYTES (64ull << 20)
 /* spw_ref.held: a segment's number, with this bit; else a copy. */
 #define HELD_PINNED 1u
 
@@ -134,6 +135,25 @@ spw_ref_put(struct spw_ref *ref)
 
 enum { HELD_CACHE, HELD_SLOT, HELD_HASH };
 
+/* What is reserved cannot be evicted: at most half of the cache, but what may
+ * always be. */
+static bool
+may_reserve(const struct spw_cache *c, size_t bytes)
+{
+	uint64_t pinned = (uint64_t)segment_owner_pinned(c->index.owner) *
+				  SEGMENT_BYTES +
+			  bytes;
+	uint64_t most = atomic_load_explicit(&c->segments,
+					     memory_order_relaxed) *
+			SEGMENT_BYTES / 2;
+
+	if (most < RESERVED_MIN_BYTES)
+		most = RESERVED_MIN_BYTES;
+	if (c->max_bytes && most > c->max_bytes / 2)
+		most = c->max_bytes / 2;
+	return pinned <= most || !segment_owner_pinned(c->index.owner);
+}
+
 SPW_EXPORT int
 spw_cache_reserve(struct spw_cache *c, const void *key, size_t key_bytes,
 		  size_t value_bytes, const struct spw_put_options *options,
@@ -154,6 +174,8 @@ spw_cache_reserve(struct spw_cache *c, const void *key, size_t key_bytes,
 			   options);
 	if (error)
 		return error;
+	if (!may_reserve(c, make.bytes))
+		return -ENOMEM;
 	hash = hash_bytes(key, key_bytes);
 	error = cache_place(c, &make.header, make.bytes, &space);
 	if (error)
@@ -177,14 +199,13 @@ spw_cache_reserve(struct spw_cache *c, const void *key, size_t key_bytes,
 }
 
 /* Inside a writer's section in which its segment is current. */
-static int
+static void
 publish(struct spw_cache *c, const struct spw_reservation *r, uint64_t slot)
 {
 	const struct entry *e = index_entry(slot);
 
 	atomic_fetch_sub(&segment_at(slot_segment(slot))->dead_entries, 1);
-	return cache_publish(c, r->held[HELD_HASH], entry_key(e), e->key_bytes,
-			     slot);
+	cache_publish(c, r->held[HELD_HASH], entry_key(e), e->key_bytes, slot);
 }
 
 static int
@@ -192,7 +213,6 @@ end_reservation(struct spw_reservation *r, bool commit)
 {
 	struct spw_cache *c;
 	uint64_t slot;
-	int error = 0;
 
 	if (!r || !r->held[HELD_CACHE])
 		return -EINVAL;
@@ -202,14 +222,14 @@ end_reservation(struct spw_reservation *r, bool commit)
 	/* Or it was cleared meanwhile: as if it had been put before. */
 	if (segment_is_current(c->index.owner, slot)) {
 		if (commit)
-			error = publish(c, r, slot);
+			publish(c, r, slot);
 		else
 			cache_forget_bytes(slot);
 	}
 	writer_leave();
 	segment_unpin(slot_segment(slot));
 	*r = (struct spw_reservation){ 0 };
-	return error;
+	return 0;
 }
 
 SPW_EXPORT int

@@ -177,17 +177,19 @@ slot_of(const struct spw_cache *c, uint64_t handle)
 				     memory_order_acquire)[number_of(handle)];
 }
 
-/* Whether it was given out and not freed. */
+/* From now on nobody else can free it: false, it was not given out. */
 static bool
-is_live(struct spw_cache *c, uint64_t handle)
+handle_end(struct soft_table *table, uint64_t handle)
 {
-	struct soft_table *table = &c->soft;
+	uint32_t number = number_of(handle);
 	bool live;
 
 	base_lock(&table->lock);
-	live = number_of(handle) && number_of(handle) < table->used &&
-	       table->turns[number_of(handle)].count == handle >> 32 &&
-	       table->turns[number_of(handle)].next == IN_USE;
+	live = number && number < table->used &&
+	       table->turns[number].count == handle >> 32 &&
+	       table->turns[number].next == IN_USE;
+	if (live)
+		table->turns[number].next = 0;
 	base_unlock(&table->lock);
 	return live;
 }
@@ -314,17 +316,28 @@ spw_soft_read(struct spw_cache *c, spw_soft_t soft)
 {
 	uint64_t slot;
 	struct entry *e;
+	bool current;
 
 	if (base_unlikely(elsewhere_is))
 		return read_elsewhere(c, soft);
 	base_assert_walk(rcu_is_reading());
 	if (!soft)
 		return NULL;
-	slot = atomic_load_explicit(slot_of(c, soft), memory_order_acquire);
-	if (base_unlikely(slot_tag(slot) != soft_tag(soft) || !slot ||
-			  !segment_is_current(c->index.owner, slot)))
+	do {
+		slot = atomic_load_explicit(slot_of(c, soft),
+					    memory_order_acquire);
+		current = segment_is_current(c->index.owner, slot);
+		/* Moved, and closed behind us: as in index_find(). */
+	} while (base_unlikely(
+		atomic_load_explicit(slot_of(c, soft), memory_order_acquire) !=
+		slot));
+	if (base_unlikely(!current || slot_tag(slot) != soft_tag(soft) ||
+			  !slot))
 		return NULL;
 	e = index_entry(slot);
+	/* The tag is a part of the turn: the entry has all of the handle. */
+	if (base_unlikely(hash_read64((unsigned char *)(e + 1)) != soft))
+		return NULL;
 	era_touch(&c->eras, e, &writer_here.dice);
 	return (char *)(e + 1) + sizeof(uint64_t);
 }
@@ -338,7 +351,7 @@ spw_soft_free(struct spw_cache *c, spw_soft_t soft)
 	ELSEWHERE(spw_soft_free, c, soft);
 	if (!c || !soft)
 		return;
-	live = is_live(c, soft);
+	live = handle_end(&c->soft, soft);
 	base_assert_walk(live);
 	if (!live) {
 		log_write(SPW_LOG_ERROR,

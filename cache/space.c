@@ -35,9 +35,9 @@
 #include "pressure/monitor.h"
 
 #define CHARGE_BYTES (64u << 10)
-/* From here on huge pages, and a shard for each thread. */
+/* From here on huge pages. */
 #define HUGE_FROM_BYTES (4ull << 20)
-#define SHARDS_FROM_BYTES (16ull << 20)
+#define SHARD_SEGMENTS 8u /* at least, for each shard */
 /* So small that it may always have a little more. */
 #define SMALL_BYTES (8ull << 20)
 #define LOOK_NS (2 * CLOCK_MS)
@@ -47,6 +47,7 @@
 #define WAS_PLENTY_BYTES (256ull << 20)
 #define SWEEP_OPENS (SLOT_GENERATION_MAX / 4 + 1)
 #define NAP_NS (1 * CLOCK_MS)
+#define WAITS_MAX 100u
 
 static struct shard *
 my_shard(struct spw_cache *c)
@@ -155,7 +156,8 @@ open_swept(struct spw_cache *c, uint32_t segment)
 	buckets = index_buckets(atomic_load(&c->index.table));
 	share = (uint32_t)(buckets * (opens - c->sweep_last) / SWEEP_OPENS) + 1;
 	sweep(c, buckets, share < buckets ? share : buckets);
-	while (opens - c->swept_since >= SLOT_GENERATION_MAX)
+	/* Others open meanwhile: it may be ahead. */
+	while ((int64_t)(opens - c->swept_since) >= SLOT_GENERATION_MAX)
 		sweep(c, buckets, buckets);
 	c->sweep_last = opens;
 	generation = segment_open(segment, c->index.owner);
@@ -240,7 +242,7 @@ static uint64_t
 held_bytes(const struct spw_cache *c)
 {
 	return atomic_load_explicit(&c->resident_bytes, memory_order_relaxed) +
-	       atomic_load_explicit(&c->index.bytes, memory_order_relaxed);
+	       index_bytes(&c->index);
 }
 
 /* By the last reading, where none came in time: much more than anybody grows
@@ -287,19 +289,27 @@ space_may_grow(struct spw_cache *c, size_t bytes, bool look)
 	return held < SMALL_BYTES && !gate_is_hopeless();
 }
 
-/* Fresh address space; its memory is charged as it is filled. */
+/* Fresh address space; its memory is charged as it is filled, or at once where
+ * it is a huge page. */
 static uint32_t
-take_fresh(struct spw_cache *c, uint32_t run)
+take_fresh(struct spw_cache *c, uint32_t run, bool shared)
 {
-	bool huge = atomic_load_explicit(&c->huge, memory_order_relaxed);
-	uint32_t segment = segment_take(run, huge);
+	bool huge = atomic_load_explicit(&c->huge, memory_order_relaxed) &&
+		    (shared || run > 1);
+	uint32_t segment = 0;
 
-	if (!segment)
+	if (settings()->oom != SETTINGS_OOM_FAIL || !gate_is_hopeless())
+		segment = segment_take(run, huge);
+	if (!segment) {
+		atomic_store(&c->dry, true);
 		return 0;
+	}
+	segment_at(segment)->owner = c->index.owner;
 	atomic_fetch_add(&c->segments, run);
-	if (huge && run == 1)
+	if (huge && shared)
 		charge(c, segment_at(segment), SEGMENT_BYTES);
-	if (!huge && held_bytes(c) >= HUGE_FROM_BYTES)
+	if (held_bytes(c) >= HUGE_FROM_BYTES &&
+	    !atomic_load_explicit(&c->huge, memory_order_relaxed))
 		atomic_store(&c->huge, true);
 	return segment;
 }
@@ -343,12 +353,18 @@ space_obtain(struct spw_cache *c)
 	if (!grow && spares_count(c) < space_spares_wanted(c))
 		offer_post(c);
 	if (!segment && grow)
-		segment = take_fresh(c, 1);
+		segment = take_fresh(c, 1, true);
 	if (!segment && may_wait)
 		segment = wait_for_spare(c);
 	if (!segment)
-		segment = take_fresh(c, 1);
-	return segment ? segment : space_spare_take(c);
+		segment = take_fresh(c, 1, true);
+	/* Nothing fresh is to be had, but something may be evicted. */
+	for (unsigned i = 0; !segment && may_wait && i < WAITS_MAX; i++) {
+		segment = wait_for_spare(c);
+		if (!segment && atomic_load(&c->starved))
+			break;
+	}
+	return segment;
 }
 
 void
@@ -385,11 +401,20 @@ fill(struct shard *shard, uint32_t segment, uint32_t generation)
 static void
 spread(struct spw_cache *c)
 {
-	uint32_t processors = (uint32_t)get_nprocs(), shards = 1;
+	static _Atomic uint32_t processors;
+	uint32_t segments = atomic_load_explicit(&c->segments,
+						 memory_order_relaxed);
+	uint32_t shards = 1;
 
-	while (shards < processors && shards < CACHE_SHARDS_MAX)
+	if (!atomic_load_explicit(&processors, memory_order_relaxed))
+		atomic_store(&processors, (uint32_t)get_nprocs());
+	while (shards < atomic_load_explicit(&processors,
+					     memory_order_relaxed) &&
+	       shards < CACHE_SHARDS_MAX && shards * SHARD_SEGMENTS < segments)
 		shards *= 2;
-	atomic_store(&c->shards_mask, shards - 1);
+	if (shards - 1 >
+	    atomic_load_explicit(&c->shards_mask, memory_order_relaxed))
+		atomic_store(&c->shards_mask, shards - 1);
 }
 
 void
@@ -399,9 +424,7 @@ space_install(struct spw_cache *c, uint32_t segment)
 	struct shard *shard;
 	bool needed;
 
-	if (!atomic_load_explicit(&c->shards_mask, memory_order_relaxed) &&
-	    held_bytes(c) >= SHARDS_FROM_BYTES)
-		spread(c);
+	spread(c);
 	shard = my_shard(c);
 	base_lock(&shard->lock);
 	/* Another thread of this shard may have been quicker. */
@@ -433,7 +456,7 @@ space_obtain_run(struct spw_cache *c, size_t bytes)
 		core_start();
 	if (!space_may_grow(c, bytes, may_wait) && may_wait)
 		offer_shrink(c, bytes);
-	segment = take_fresh(c, run_of(bytes));
+	segment = take_fresh(c, run_of(bytes), false);
 	if (!segment)
 		return 0;
 	charge(c, segment_at(segment),
@@ -489,7 +512,7 @@ space_alloc_merged(struct spw_cache *c, size_t bytes, bool aligned,
 		return true;
 	segment = space_spare_take(c);
 	if (!segment) {
-		segment = take_fresh(c, 1);
+		segment = take_fresh(c, 1, true);
 		c->merge_fresh_bytes += SEGMENT_BYTES;
 	}
 	if (!segment)
@@ -532,16 +555,64 @@ space_init(struct spw_cache *c)
 	c->sweep_begun = c->swept_since = c->sweep_last = segment_opens();
 }
 
+/* What the parent's other threads were about to do with a segment, nobody does
+ * here: books are made anew from the segments' states. */
+static void
+settle_child(struct spw_cache *c)
+{
+	uint64_t entries = 0, resident = 0;
+	uint32_t high = segment_high(), segments = 0, closing = 0;
+
+	for (uint32_t i = 1; i < high; i++) {
+		struct segment *s = segment_at(i);
+		uint32_t state = atomic_load(&s->state);
+		bool spare = false;
+
+		if (s->owner != c->index.owner || state == SEGMENT_FREE ||
+		    state == SEGMENT_TAIL || state == SEGMENT_ORPHAN)
+			continue;
+		for (unsigned k = 0; k < CACHE_SPARES_MAX; k++)
+			spare |= atomic_load(&c->spares[k]) == i;
+		if (state == SEGMENT_TAKEN && !spare) {
+			segment_return(i, s->run);
+			segment_give(i);
+			continue;
+		}
+		if ((state == SEGMENT_OPEN || state == SEGMENT_SEALED) &&
+		    !atomic_load(&segment_window.tickets[i]))
+			atomic_store(&s->state, state = SEGMENT_CLOSED);
+		closing += state == SEGMENT_CLOSED;
+		segments += s->run;
+		resident += s->charged_bytes;
+		if (state == SEGMENT_SEALED || state == SEGMENT_CLOSED)
+			entries += s->entries - atomic_load(&s->dead_entries);
+	}
+	for (unsigned i = 0; i <= CACHE_SHARDS_MAX; i++) {
+		struct shard *shard = &c->shards[i];
+
+		if (!shard->segment)
+			continue;
+		entries += shard->entries -
+			   atomic_load(
+				   &segment_at(shard->segment)->dead_entries);
+	}
+	atomic_store(&c->index.entries, entries);
+	atomic_store(&c->segments, segments);
+	atomic_store(&c->resident_bytes, resident);
+	atomic_store(&c->closing, closing);
+}
+
 void
 space_fork_child(struct spw_cache *c)
 {
 	for (unsigned i = 0; i <= CACHE_SHARDS_MAX; i++)
 		pthread_mutex_init(&c->shards[i].lock.mutex, NULL);
 	pthread_mutex_init(&c->sweep_lock.mutex, NULL);
+	settle_child(c);
 }
 
 uint64_t
-space_live_bytes(const struct spw_cache *c)
+space_live_bytes(struct spw_cache *c)
 {
 	uint32_t high = segment_high();
 	uint64_t bytes = 0;
@@ -554,10 +625,15 @@ space_live_bytes(const struct spw_cache *c)
 		    atomic_load(&s->state) == SEGMENT_SEALED)
 			bytes += s->filled_bytes - atomic_load(&s->dead_bytes);
 	}
-	for (unsigned i = 0; i <= CACHE_SHARDS_MAX; i++)
-		if (c->shards[i].segment)
-			bytes += c->shards[i].filled_bytes -
-				 atomic_load(&segment_at(c->shards[i].segment)
+	for (unsigned i = 0; i <= CACHE_SHARDS_MAX; i++) {
+		struct shard *shard = &c->shards[i];
+
+		base_lock(&shard->lock);
+		if (shard->segment)
+			bytes += shard->filled_bytes -
+				 atomic_load(&segment_at(shard->segment)
 						      ->dead_bytes);
+		base_unlock(&shard->lock);
+	}
 	return bytes;
 }

@@ -21,6 +21,7 @@
 static struct base_lock lock = BASE_LOCK(BASE_RANK_JOBS);
 static struct job *first, **last = &first; /* Guarded by lock. */
 static struct job *running;                /* so is this */
+static unsigned posted;                    /* and this: how many */
 static _Atomic bool pending;
 static _Atomic uint32_t ended;
 
@@ -33,19 +34,20 @@ jobs_begin(void)
 void
 jobs_post(struct job *job)
 {
-	bool posted;
+	bool new;
 
 	base_lock(&lock);
-	posted = !job->posted;
-	if (posted) {
+	new = !job->posted;
+	if (new) {
 		job->posted = true;
+		posted++;
 		job->next = NULL;
 		*last = job;
 		last = &job->next;
 		atomic_store(&pending, true);
 	}
 	base_unlock(&lock);
-	if (posted)
+	if (new)
 		engine_notify();
 }
 
@@ -61,6 +63,7 @@ unlink_locked(struct job *job)
 	if (last == &job->next)
 		last = place;
 	job->posted = false;
+	posted--;
 }
 
 void
@@ -91,7 +94,14 @@ jobs_pending(void)
 void
 jobs_run(void)
 {
-	while (jobs_pending()) {
+	unsigned turns;
+
+	if (!jobs_pending())
+		return;
+	base_lock(&lock);
+	turns = posted; /* what posts itself again has its turn later */
+	base_unlock(&lock);
+	while (turns--) {
 		struct job *job;
 
 		base_lock(&lock);
@@ -124,5 +134,6 @@ jobs_fork_child(void)
 	first = NULL;
 	last = &first;
 	running = NULL;
+	posted = 0;
 	atomic_store(&pending, false);
 }

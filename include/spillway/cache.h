@@ -94,8 +94,9 @@ struct spw_cache_stats {
 };
 
 /*
- * Errors: -EINVAL (the log names the member), -ENOMEM, -ENOSPC (65,535 caches
- * are there), -ENOTSUP (SPILLWAY_CONF=off).
+ * Errors: -EINVAL (the log names the member), -ENOMEM (also: no address space
+ * is left; each cache reserves some), -ENOSPC (65,535 caches are there),
+ * -ENOTSUP (SPILLWAY_CONF=off).
  */
 int spw_cache_create(struct spw_cache **cache,
 		     const struct spw_cache_options *options);
@@ -148,7 +149,8 @@ int spw_cache_remove(struct spw_cache *cache, const void *key,
 /*
  * A put without the copy: space for value_bytes, to be written by the caller
  * and committed, or aborted; by the thread that reserved, which may sleep in
- * between. Errors: as put; commit cannot fail for want of memory.
+ * between. At most half of the cache may be reserved at a time, or 64 MiB.
+ * Errors: as put; commit cannot fail for want of memory.
  */
 int spw_cache_reserve(struct spw_cache *cache, const void *key,
 		      size_t key_bytes, size_t value_bytes,
