@@ -312,8 +312,7 @@ main(void)
 	without("the copy before the clearing",
 		(struct chain_rules){ .late_copy = true });
 	without("the clearing", (struct chain_rules){ .keeps_copy = true });
-	/* index_find() as it is: it does not load a slot again whose segment
-	 * was closed, and may miss what was moved out of it just before. */
+	/* What was merged away beneath a look is found by looking again. */
 	chain_rules.no_second_slot = true;
 	whole(3, false);
 	tap_ok(misses_beneath > 0, "what is merged away beneath a look is "
