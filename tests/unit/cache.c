@@ -495,6 +495,75 @@ pinned_at_destroy(void)
 	tap_ok(!ref.held, "and can be put afterwards");
 }
 
+/* More than one batch of segments: each value has one of its own. */
+static void
+clears_all(void)
+{
+	struct spw_cache *c = make("cleared", 0);
+	char *value = calloc(1, 270000);
+	uint64_t start;
+
+	for (unsigned i = 0; i < 600; i++)
+		spw_cache_put(c, &i, sizeof i, value, 270000, NULL);
+	tap_ok(stats_of(c).segments >= 600 &&
+		       stats_of(c).segment_bytes <= 600 * 330000,
+	       "600 segments, charged for what is in them: %llu",
+	       (unsigned long long)stats_of(c).segment_bytes);
+	spw_cache_clear(c);
+	start = clock_now_ns();
+	while (stats_of(c).segments && clock_now_ns() - start < 5 * CLOCK_S)
+		torture_pause(1000);
+	tap_is(stats_of(c).segments, 0, "a clear gives all of them back");
+	tap_is(stats_of(c).entries, 0, "and the books are even");
+	free(value);
+	spw_cache_destroy(c);
+}
+
+static void
+handles_are_whole(void)
+{
+	struct spw_cache *c = make("handles", 0);
+	unsigned seen = 0;
+	spw_soft_t first, soft;
+	void *fill;
+
+	spw_read_lock();
+	spw_soft_alloc(c, 8, &first, &fill);
+	spw_read_unlock();
+	spw_soft_free(c, first);
+	for (unsigned i = 0; i < 70000; i++) {
+		spw_read_lock();
+		spw_soft_alloc(c, 8, &soft, &fill);
+		seen += spw_soft_read(c, first) != NULL;
+		spw_read_unlock();
+		spw_soft_free(c, soft);
+	}
+	tap_is(seen, 0,
+	       "a freed handle is empty, how often its number is "
+	       "given after it");
+	spw_cache_destroy(c);
+}
+
+static void
+reservations_are_capped(void)
+{
+	struct spw_cache *c = make("reserved", 16 * MIB);
+	static struct spw_reservation r[64];
+	unsigned n = 0;
+
+	while (n < 64 &&
+	       spw_cache_reserve(c, &n, sizeof n, 1 * MIB, NULL, &r[n]) == 0)
+		n++;
+	tap_ok(n >= 1 && n <= 8, "%u MiB of 16 can be reserved", n);
+	while (n)
+		spw_cache_abort(&r[--n]);
+	tap_is(spw_cache_reserve(c, "k", 1, 1 * MIB, NULL, &r[0]), 0,
+	       "and again when they were aborted");
+	spw_cache_abort(&r[0]);
+	tap_is(stats_of(c).entries, 0, "none of which is an entry");
+	spw_cache_destroy(c);
+}
+
 #if SPW_ASSERT_LEVEL >= 2
 /* Every allocation fails now and then, and then works again. */
 static void
@@ -570,6 +639,9 @@ main(void)
 	pressure();
 	forked();
 	pinned_at_destroy();
+	clears_all();
+	handles_are_whole();
+	reservations_are_capped();
 	faults();
 	return tap_done();
 }
