@@ -178,8 +178,12 @@ end_job(struct spw_gc *gc, bool good)
 	atomic_store(&gc->work, good ? BRIDGE_REST : BRIDGE_BROKEN);
 	atomic_fetch_add(&gc->done, 1);
 	futex_wake(&gc->done, FUTEX_ALL);
+	/* Who leaves says so before it unregisters, and that is freed after
+	 * a grace period. */
+	rcu_read_lock();
 	if (atomic_load(&gc->slot) == BRIDGE_LIVE)
 		shrinkers_came(gc->shrinker);
+	rcu_read_unlock();
 	monitor_ring();
 	engine_retry();
 }

@@ -2,8 +2,8 @@
 /*
  * The bridge to a HotSpot JVM: G1, Serial, Shenandoah; 17 and 25 were tested.
  *
- * Conditions: JNI_GetCreatedJavaVMs() knows of a VM, in a process older than a
- * second. Parallel and whatever is below -Xms do not shrink, ZGC does so after
+ * Conditions: JNI_GetCreatedJavaVMs() knows of a VM, which it does once that
+ * is whole (asked every millisecond from the start on, 0 of 25 failed). Parallel and whatever is below -Xms do not shrink, ZGC does so after
  * ZUncommitDelay: they are asked ever more rarely, as what gives nothing is.
  *
  * Why it is safe: all of it is the documented invocation, JNI and JVMTI
@@ -23,7 +23,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gc-bridge/detect.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
 
@@ -87,7 +86,7 @@ probe(bool attached, const char **why)
 	(void)why;
 	if (!symbols_find("libjvm.so", "JNI_GetCreatedJavaVMs", &created_vms))
 		return -ENOENT;
-	return detect_is_young() || !find_vm() ? -EAGAIN : 0;
+	return find_vm() ? 0 : -EAGAIN;
 }
 
 /* ---- the flags ---- */

@@ -12,8 +12,9 @@
  * a program that makes garbage fills the whole headroom within a second, and
  * shall not be killed for the sake of 10 s (CPython: 500 MB/s of cycles). So
  * where the heap has grown again by half of what the last collection gained,
- * the next is due after its duration times live heap by gain; at critical any
- * pause is better than the end, and an eighth of the heap is growth enough.
+ * the next is due after its duration times live heap by gain, twice at most;
+ * at critical any pause is better than the end, and an eighth of the heap is
+ * growth enough.
  */
 #include "gc-bridge/policy.h"
 
@@ -34,18 +35,20 @@ policy_growth(const struct policy *p, uint64_t heap_bytes)
 }
 
 static uint64_t
-growth_needed(const struct policy *p, enum spw_level level)
+larger(uint64_t a, uint64_t b)
 {
-	uint64_t need = GROWTH_BYTES;
+	return a > b ? a : b;
+}
 
-	if (level == SPW_LEVEL_CRITICAL) {
-		need = p->heap_bytes / 8;
-		if (need > GROWTH_BYTES)
-			need = GROWTH_BYTES;
-		if (need < GROWTH_CRITICAL_BYTES)
-			need = GROWTH_CRITICAL_BYTES;
-	}
-	return need > p->gain_bytes / 5 ? need : p->gain_bytes / 5;
+/* What is worth a collection where memory is short in earnest. */
+static uint64_t
+growth_needed(const struct policy *p)
+{
+	uint64_t part = p->heap_bytes / 8;
+
+	if (part > GROWTH_BYTES)
+		part = GROWTH_BYTES;
+	return larger(larger(part, GROWTH_CRITICAL_BYTES), p->gain_bytes / 5);
 }
 
 /* Where a collection mostly finds garbage it may come soon, where it mostly
@@ -55,7 +58,7 @@ pays_after(const struct policy *p)
 {
 	double share = (double)p->heap_bytes / ((double)p->gain_bytes + 1);
 
-	return (uint64_t)((double)p->took_ns * (share < 100 ? share : 100));
+	return (uint64_t)((double)p->took_ns * (share < 2 ? share : 2));
 }
 
 bool
@@ -72,13 +75,13 @@ policy_due(const struct policy *p, const struct policy_now *now)
 		return since >= PASS_NS * (now->asked && !grown ? 10 : 1);
 	if (now->asked)
 		return grown >= GROWTH_ASKED_BYTES;
-	if (grown < growth_needed(p, now->level))
+	if (now->level == SPW_LEVEL_CRITICAL && !p->poor)
+		return grown >= growth_needed(p);
+	if (grown < larger(GROWTH_BYTES, p->gain_bytes / 5))
 		return false;
-	if (since >= now->interval_ns << doublings)
-		return true;
-	return !p->poor &&
-	       (now->level == SPW_LEVEL_CRITICAL ||
-		(grown >= p->gain_bytes / 2 && since >= pays_after(p)));
+	return since >= now->interval_ns << doublings ||
+	       (!p->poor && grown >= p->gain_bytes / 2 &&
+		since >= pays_after(p));
 }
 
 void
