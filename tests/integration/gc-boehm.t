@@ -61,6 +61,43 @@ ECL = """
 """
 
 
+# Two runtimes in one process; libgc is loaded late, and initialised unseen.
+LATE = """
+import ctypes, os, sys, time
+class Node:
+    def __init__(self): self.me = self
+made = [Node() for _ in range(300000)]
+gc = ctypes.CDLL("libgc.so.1")
+gc.GC_malloc.restype = ctypes.c_void_p
+if sys.argv[1] == "initialised": gc.GC_init()
+print("ready", flush=True)
+made = None
+while not os.path.exists(sys.argv[2]): time.sleep(0.01)
+if sys.argv[1] == "initialised":
+    for _ in range(10000): gc.GC_malloc(1000)
+    gc.GC_gcollect()
+print("fine")
+"""
+
+
+def late(tap):
+    for how in ("initialised", "half"):
+        burst = gcs.Burst([sys.executable, "-c", LATE, how],
+                          "log:warning,gc-interval:0")
+        if burst.first != "ready":
+            tap.skip(f"libgc that is loaded late, {how}", "no libgc1")
+            burst.end()
+            continue
+        for _ in range(3):
+            gcs.reclaim(burst.pid, 2)
+        seen = gcs.collectors(burst.pid)
+        code, out = burst.end()
+        tap.ok(code == 0 and "fine" in out and list(seen) == ["cpython"] and
+               ("its GC_init() was not seen" in out) == (how != "half"),
+               f"libgc that is loaded late, {how}: left alone, and the other "
+               "runtime is asked", code, out, seen)
+
+
 def compile_program(folder):
     """The C program, or why there is none."""
     path = os.path.join(folder, "gc_boehm")
@@ -227,6 +264,7 @@ def main():
         test_guile(tap, folder)
         test_ecl(tap, folder)
         test_w3m(tap, folder)
+        late(tap)
     tap.end()
 
 
