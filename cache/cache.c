@@ -274,7 +274,9 @@ inherit(struct spw_cache *c, uint64_t slot, const struct index_found *found)
 	uint32_t count = found->ghost ? GHOST_COUNT : 0;
 
 	if (found->same)
-		count = era_count(&c->eras, index_entry(found->slot));
+		count = era_count(&c->eras, index_entry(found->slot),
+				  atomic_load_explicit(&c->eras.now,
+						       memory_order_relaxed));
 	if (count)
 		atomic_store_explicit(&index_entry(slot)->heat,
 				      era_heat(&c->eras, count),
@@ -385,6 +387,18 @@ spw_cache_peek(struct spw_cache *c, const void *key, size_t key_bytes,
 }
 
 /* ---- numbers ---- */
+
+void
+cache_look_at_era(struct spw_cache *c)
+{
+	uint64_t hits = 0;
+
+	for (unsigned i = 0; i < WRITER_SLOTS; i++)
+		hits += atomic_load_explicit(&c->counters[i].hits,
+					     memory_order_relaxed);
+	era_look(&c->eras, hits,
+		 atomic_load_explicit(&c->index.entries, memory_order_relaxed));
+}
 
 static void
 add_counters(const struct spw_cache *c, struct spw_cache_stats *s)

@@ -81,7 +81,7 @@ struct spw_cache {
 	struct spw_shrinker *cold, *warm;
 	_Atomic uint64_t cold_bytes; /* as of the last plan */
 	_Atomic uint32_t closing;    /* closed segments before their end */
-	uint64_t merge_fresh_bytes; /* taken by merges. Guarded by evict's lock */
+	uint64_t merge_taken_bytes;  /* by merges; guarded by evict's lock */
 
 	_Atomic uint64_t evicted_entries, merged_bytes, released_bytes;
 	_Atomic uint64_t recycled_bytes, waits, wait_ns_max, copied_gets;
@@ -131,14 +131,6 @@ cache_is_expired(const struct entry *e)
 			 expiry) >= 0;
 }
 
-static inline void
-cache_look_at_era(struct spw_cache *c)
-{
-	era_look(&c->eras,
-		 atomic_load_explicit(&c->seals, memory_order_relaxed),
-		 atomic_load_explicit(&c->segments, memory_order_relaxed));
-}
-
 /* A hit on the calling thread: every 16th looks at the clock too. */
 static inline void
 cache_hit(struct spw_cache *c, struct entry *e)
@@ -147,7 +139,7 @@ cache_hit(struct spw_cache *c, struct entry *e)
 	uint32_t number = writer_number();
 
 	if (base_unlikely(++here->looks % 16 == 0))
-		cache_look_at_era(c);
+		era_look(&c->eras, 0, 0);
 	era_touch(&c->eras, e, &here->dice);
 	cache_count(&c->counters[number].hits);
 }
@@ -169,6 +161,9 @@ cache_look(struct spw_cache *c, const void *key, size_t key_bytes,
 }
 
 /* ---- cache.c ---- */
+
+/* Whether an era is over, hits included. */
+void cache_look_at_era(struct spw_cache *c);
 
 struct space;
 /* A place with the header written in it. 0: inside a writer's section from
@@ -211,8 +206,6 @@ void space_seal_all(struct spw_cache *c);
 uint32_t space_spare_take(struct spw_cache *c);
 bool space_spare_give(struct spw_cache *c, uint32_t segment);
 uint32_t space_spares_wanted(const struct spw_cache *c);
-/* Whether it may hold so much more. */
-bool space_may_grow(struct spw_cache *c, size_t bytes, bool look);
 /* A segment, whose memory was returned, leaves the cache. */
 void space_give(struct spw_cache *c, uint32_t segment);
 void space_write_header(struct spw_cache *c, const struct space *space,
@@ -224,6 +217,13 @@ void space_fork_child(struct spw_cache *c);
 
 /* Entries beyond this many bytes have segments of their own. */
 #define SPACE_SHARED_MAX (256ul << 10)
+
+/* ---- grow.c ---- */
+
+/* What may be resident of it, index included. */
+uint64_t grow_held_bytes(const struct spw_cache *c);
+/* Whether it may hold so much more. */
+bool grow_is_allowed(struct spw_cache *c, size_t bytes, bool look);
 
 /* ---- evict.c ---- */
 
@@ -245,12 +245,18 @@ bool evict_refill(struct spw_cache *c);
 void evict_clear(struct spw_cache *c);
 /* What is closed by evict_clear() and has waited long enough. */
 uint64_t evict_closed(struct spw_cache *c);
-/* Whether what lies there is what the index has. Inside a section. */
-bool evict_is_live(const struct spw_cache *c, uint32_t segment,
-		   const struct entry *e);
 /* Nobody uses it any more: all at once, no grace period. */
 void evict_destroy(struct spw_cache *c);
 void evict_fork_child(void);
+
+/* ---- merge.c: what stays of a segment ---- */
+
+/* Whether what lies there is what index or handle have. Inside a section. */
+bool merge_is_live(const struct spw_cache *c, uint32_t segment,
+		   const struct entry *e);
+/* Copies what plan_keeps(). False: no room; the segment stays as it is.
+ * Under evict's lock, outside of any section. */
+bool merge_segment(struct spw_cache *c, uint32_t segment);
 
 /* ---- plan.c: which segments go first ---- */
 

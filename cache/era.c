@@ -5,11 +5,13 @@
  * Called by readers and writers (cache.h, space.c) and plan.c. No lock: who
  * moves `now` by compare and swap has written the new era's line before; a
  * reader of a line that is being overwritten, 256 eras later, is off by a few
- * turnovers.
+ * turns.
  */
 #include "cache/era.h"
 
 #include "cache/writer.h"
+
+#define TURN_HITS 8
 
 void
 era_init(struct era_clock *clock)
@@ -23,12 +25,13 @@ era_init(struct era_clock *clock)
 }
 
 void
-era_look(struct era_clock *clock, uint64_t seals, uint32_t segments)
+era_look(struct era_clock *clock, uint64_t hits, uint64_t entries)
 {
 	uint32_t era = atomic_load(&clock->now), next = (era + 1) & ERA_MASK;
 	uint64_t now = writer_clock_ns();
-	uint64_t since = seals - atomic_load(&clock->began_seals);
-	bool over = segments && since >= segments;
+	bool over = hits && entries &&
+		    hits - atomic_load(&clock->began_hits) >=
+			    TURN_HITS * entries;
 	uint32_t second = (uint32_t)(now / CLOCK_S), turn, ended;
 
 	ended = atomic_load_explicit(&clock->looked_second,
@@ -48,62 +51,54 @@ era_look(struct era_clock *clock, uint64_t seals, uint32_t segments)
 		return; /* another was quicker, and wrote the same or so */
 	atomic_store(&clock->began_ns, now);
 	if (over)
-		atomic_store(&clock->began_seals, seals);
+		atomic_store(&clock->began_hits, hits);
 	atomic_store(&clock->hottest, entry_heat(ENTRY_COUNT_MAX, next));
 }
 
+/* How many eras before `now`; what was touched since then is as of then. */
 static uint32_t
-age(const struct era_clock *clock, const struct entry *e)
+age(const struct entry *e, uint32_t now)
 {
-	uint32_t eras = (atomic_load_explicit(&clock->now,
-					      memory_order_relaxed) -
-			 entry_era(e)) &
-			ERA_MASK;
+	uint32_t eras = (now - entry_era(e)) & ERA_MASK;
 
+	if (eras > ERA_MASK / 2)
+		return 0;
 	return eras < ERAS_KNOWN ? eras : ERAS_KNOWN - 1;
 }
 
-static uint32_t
-decay(const struct era_clock *clock, const struct entry *e)
+uint32_t
+era_count(const struct era_clock *clock, const struct entry *e, uint32_t now)
 {
-	uint32_t now = atomic_load_explicit(&clock->now, memory_order_relaxed);
-	uint32_t then = (now - age(clock, e)) % ERAS_KNOWN;
+	uint32_t then = (now - age(e, now)) % ERAS_KNOWN;
+	uint32_t count = entry_count(e), lost;
 
-	return atomic_load_explicit(&clock->known[now % ERAS_KNOWN].turn,
+	lost = atomic_load_explicit(&clock->known[now % ERAS_KNOWN].turn,
 				    memory_order_relaxed) -
 	       atomic_load_explicit(&clock->known[then].turn,
 				    memory_order_relaxed);
-}
-
-uint32_t
-era_count(const struct era_clock *clock, const struct entry *e)
-{
-	uint32_t count = entry_count(e), lost = decay(clock, e);
-
 	return count > lost ? count - lost : 0;
 }
 
 uint32_t
-era_seconds(const struct era_clock *clock, const struct entry *e,
+era_seconds(const struct era_clock *clock, const struct entry *e, uint32_t now,
 	    uint64_t now_ns)
 {
-	uint32_t now = atomic_load_explicit(&clock->now, memory_order_relaxed);
-	uint32_t eras = age(clock, e);
+	uint32_t eras = age(e, now), ended;
 
 	/* It was read at some time in its era: at its end, at the latest. */
 	if (!eras)
 		return 0;
-	return (uint32_t)(now_ns / CLOCK_S) -
-	       atomic_load_explicit(
-		       &clock->known[(now - eras + 1) % ERAS_KNOWN].second,
-		       memory_order_relaxed);
+	ended = atomic_load_explicit(
+		&clock->known[(now - eras + 1) % ERAS_KNOWN].second,
+		memory_order_relaxed);
+	return (uint32_t)(now_ns / CLOCK_S) - ended;
 }
 
 void
 era_warm(const struct era_clock *clock, struct entry *e, uint64_t *dice)
 {
-	uint32_t count = era_count(clock, e);
 	uint32_t era = atomic_load_explicit(&clock->now, memory_order_relaxed);
+	uint32_t count = era_count(clock, e, era);
 
 	if (count < ENTRY_COUNT_EXACT) {
 		count++;

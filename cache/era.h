@@ -5,11 +5,12 @@
  * Usage: era_look() now and then; era_warm() for a hit on what is not the
  * hottest; era_count() for what a counter is worth now.
  *
- * Caveats: an era ends when the cache has been turned over (as many segments
- * were sealed as it has), and after 15 s in any case. A counter loses one for
- * each turnover since it was last touched, which halves what it stands for;
- * time alone takes nothing. After 4,096 eras numbers come round, and what was
- * not read for over 255 counts as old as that.
+ * Caveats: an era ends when there were as many hits as make a turn, 8 for each
+ * entry, and after 15 s in any case. A counter loses one for each turn since
+ * it was last touched, which halves what it stands for; time alone takes
+ * nothing, nor do puts: who scans does not make others old. After 4,096 eras
+ * numbers come round, and what was not read for over 255 counts as old as
+ * that.
  */
 #ifndef CACHE_ERA_H
 #define CACHE_ERA_H
@@ -28,24 +29,26 @@ struct era_clock {
 	_Atomic uint32_t hottest;
 	_Atomic uint32_t now;
 	_Atomic uint64_t began_ns;
-	_Atomic uint64_t began_seals;
+	_Atomic uint64_t began_hits;
 	_Atomic uint32_t looked_second; /* when somebody last looked */
 	struct {
 		_Atomic uint32_t second; /* when it began */
-		_Atomic uint32_t turn;   /* how many turnovers were before */
+		_Atomic uint32_t turn;   /* how many turns were before */
 	} known[ERAS_KNOWN];
 };
 
 void era_init(struct era_clock *clock);
 
-/* Looks whether the era is over. seals: of the cache so far; segments: that
- * it has. Thread-safe, lock-free; two system clock reads at the most. */
-void era_look(struct era_clock *clock, uint64_t seals, uint32_t segments);
+/* Looks whether the era is over. hits: of the cache so far, or 0: not to be
+ * looked at now; entries: that it has. Thread-safe, lock-free. */
+void era_look(struct era_clock *clock, uint64_t hits, uint64_t entries);
 
-/* Of an entry: its counter as it has aged; seconds since it was last read. */
-uint32_t era_count(const struct era_clock *clock, const struct entry *e);
+/* Of an entry, as of an era `now` and a time in it: its counter as it has
+ * aged; seconds since it was last read. */
+uint32_t era_count(const struct era_clock *clock, const struct entry *e,
+		   uint32_t now);
 uint32_t era_seconds(const struct era_clock *clock, const struct entry *e,
-		     uint64_t now_ns);
+		     uint32_t now, uint64_t now_ns);
 
 /* A hit on one that is not the hottest. dice: of the thread. */
 void era_warm(const struct era_clock *clock, struct entry *e, uint64_t *dice);

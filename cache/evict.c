@@ -5,7 +5,7 @@
  *
  *	evict_release, evict_refill
  *	  -> plan.c: the coldest segments
- *	  -> merge_segment: what is worth it is copied, its slot moved
+ *	  -> merge.c: what is worth it is copied, its slot moved
  *	  -> segment_close: the rest of its slots are stale, in one store
  *	  -> segment_grace: once for a batch
  *	  -> segment_return and space_give, or space_spare_give
@@ -14,11 +14,8 @@
  * threads:never in the thread that wants memory. Allocates nothing, and waits
  * for a grace period with no lock that anybody else takes.
  *
- * Invariant: a slot is moved only while its bucket is locked and only if it is
- * still the one whose entry was copied; who replaced or removed it meanwhile
- * has won, and the copy is taken back before anybody could see it. A segment
- * is scanned only after a grace period since it was sealed: then everything
- * in it has been written, and published or given up.
+ * Invariant: what is closed here is in `batch` until its grace period is over,
+ * and `batch` is empty when the lock is left.
  *
  * Books: what is dead in a segment is counted when it is closed and a grace
  * period is over, so that each writer who saw it current has counted too:
@@ -28,15 +25,12 @@
 #include "base/futex.h"
 #include "base/rcu.h"
 #include "cache/cache.h"
-#include "cache/hash.h"
 #include "pressure/core.h"
 #include "pressure/gate.h"
 
 /* Segments that wait for one grace period together. */
 #define BATCH_MERGED 32u
 #define BATCH_MAX 512u
-/* Entries whose buckets are fetched before they are looked at. */
-#define AHEAD 16u
 #define TRIM_NS (1 * CLOCK_MS)
 
 static struct base_lock evict_lock = BASE_LOCK(BASE_RANK_CACHE_EVICT);
@@ -50,159 +44,6 @@ struct batch {
 
 /* Guarded by evict_lock: too large for a small stack. */
 static struct batch batch;
-
-/* ---- merging ---- */
-
-struct survivor {
-	const struct entry *entry;
-	size_t bytes;
-	uint64_t hash; /* of a soft one: its handle */
-};
-
-static uint64_t
-hash_of(const struct entry *e)
-{
-	return e->value_word & ENTRY_SOFT ?
-		       hash_read64(entry_key(e)) :
-		       hash_bytes(entry_key(e), e->key_bytes);
-}
-
-static uint64_t
-slot_of(uint32_t index, const struct entry *e, uint64_t hash)
-{
-	uint32_t offset = (uint32_t)((const char *)e - segment_address(index));
-	uint32_t tag = e->value_word & ENTRY_SOFT ? soft_tag(hash) :
-						    slot_tag_of_hash(hash);
-
-	return slot_make(index, segment_at(index)->generation, offset, tag);
-}
-
-/* Whether index or handle have that slot. What is being split may look gone:
- * rare, and it costs an entry. */
-static bool
-is_held(const struct spw_cache *c, const struct entry *e, uint64_t hash,
-	uint64_t slot)
-{
-	const struct index *index = &c->index;
-	const struct bucket *b;
-	uint64_t table, link;
-
-	if (e->value_word & ENTRY_SOFT)
-		return soft_is_at(c, hash, slot);
-	table = atomic_load_explicit(&index->table, memory_order_acquire);
-	b = &index->buckets[index_place(table, hash)];
-	for (;;) {
-		for (int i = 0; i < INDEX_SLOTS; i++)
-			if (atomic_load_explicit(&b->slots[i],
-						 memory_order_relaxed) == slot)
-				return true;
-		link = atomic_load_explicit(&b->header, memory_order_acquire) >>
-		       32;
-		if (!link)
-			return false;
-		b = &index->overflow[link];
-	}
-}
-
-bool
-evict_is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
-{
-	uint64_t hash = hash_of(e);
-
-	return is_held(c, e, hash, slot_of(index, e, hash));
-}
-
-/* Its count is halved: what stays must earn it anew. */
-static void
-copy(struct entry *to, const struct entry *from, size_t bytes)
-{
-	uint32_t heat = atomic_load_explicit(&from->heat, memory_order_relaxed);
-
-	to->value_word = from->value_word;
-	to->key_bytes = from->key_bytes;
-	atomic_store_explicit(
-		&to->heat, (uint16_t)(heat & ENTRY_COUNT_MAX ? heat - 1 : heat),
-		memory_order_relaxed);
-	memcpy(to + 1, from + 1, bytes - sizeof *to);
-}
-
-/* False: there was no room for it. */
-static bool
-move_survivor(struct spw_cache *c, uint32_t index, const struct survivor *s)
-{
-	bool soft = s->entry->value_word & ENTRY_SOFT;
-	uint64_t slot = slot_of(index, s->entry, s->hash), moved;
-	struct space space;
-
-	if (!is_held(c, s->entry, s->hash, slot))
-		return true;
-	if (!space_alloc_merged(c, s->bytes, soft, &space))
-		return false;
-	moved = slot_make(space.segment, space.generation, space.offset_bytes,
-			  slot_tag(slot));
-	copy(index_entry(moved), s->entry, s->bytes);
-	if (soft ? soft_move(c, s->hash, slot, moved) :
-		   index_move(&c->index, s->hash, slot, moved)) {
-		if (!soft)
-			cache_forget(slot);
-		core_count(&c->merged_bytes, s->bytes);
-	} else {
-		space_unalloc_merged(c, s->bytes);
-	}
-	return true;
-}
-
-/* Up to AHEAD of those worth keeping, from *at on. */
-static unsigned
-gather(struct spw_cache *c, const char **at, const char *end,
-       struct survivor list[AHEAD])
-{
-	unsigned n = 0;
-
-	while (n < AHEAD && *at < end) {
-		const struct entry *e = (const struct entry *)(const void *)*at;
-		struct survivor *s = &list[n];
-
-		s->entry = e;
-		s->bytes = entry_bytes(e);
-		*at += s->bytes;
-		__builtin_prefetch(*at + 1024);
-		if (!plan_keeps(c, e))
-			continue;
-		s->hash = hash_of(e);
-		if (!(e->value_word & ENTRY_SOFT))
-			index_prefetch(&c->index, s->hash);
-		n++;
-	}
-	return n;
-}
-
-/* Copies what is worth it. False: no room; the segment stays as it is. */
-static bool
-merge_segment(struct spw_cache *c, uint32_t index)
-{
-	const struct segment *s = segment_at(index);
-	const char *at = segment_address(index), *end = at + s->filled_bytes;
-	struct survivor list[AHEAD];
-	bool room = true;
-
-	if (s->run > 1 || s->filled_bytes > SEGMENT_BYTES) {
-		rcu_read_lock();
-		room = !plan_keeps(c, (const struct entry *)(const void *)at);
-		rcu_read_unlock();
-		return room;
-	}
-	while (at < end && room) {
-		unsigned n;
-
-		writer_enter();
-		n = gather(c, &at, end, list);
-		for (unsigned i = 0; i < n && room; i++)
-			room = move_survivor(c, index, &list[i]);
-		writer_leave();
-	}
-	return room;
-}
 
 /* ---- batches ---- */
 
@@ -283,9 +124,10 @@ drop_pinned(struct spw_cache *c)
 }
 
 /* To the reserve, as many as it wants; runs are of no use there. */
-static void
+static uint64_t
 keep_spares(struct spw_cache *c, unsigned spares)
 {
+	uint64_t kept = 0;
 	unsigned rest = 0;
 
 	for (unsigned i = 0; i < batch.count; i++) {
@@ -296,15 +138,18 @@ keep_spares(struct spw_cache *c, unsigned spares)
 		    s->charged_bytes == SEGMENT_BYTES &&
 		    space_spare_give(c, index)) {
 			core_count(&c->recycled_bytes, SEGMENT_BYTES);
+			kept += SEGMENT_BYTES;
 			spares--;
 		} else {
 			batch.segments[rest++] = index;
 		}
 	}
 	batch.count = rest;
+	return kept;
 }
 
-/* Waits, and gives to the kernel, or to the reserve what it wants. */
+/* Waits, and gives to the kernel, or to the reserve what it wants: the bytes of
+ * both. */
 static uint64_t
 end_batch(struct spw_cache *c, unsigned spares)
 {
@@ -314,9 +159,9 @@ end_batch(struct spw_cache *c, unsigned spares)
 		return 0;
 	segment_grace();
 	drop_pinned(c);
-	keep_spares(c, spares);
+	went = keep_spares(c, spares);
 	sort_batch();
-	went = return_batch(c);
+	went += return_batch(c);
 	batch.count = 0;
 	batch.bytes = 0;
 	return went;
@@ -392,6 +237,17 @@ fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
 }
 
 static uint64_t
+spares_bytes(const struct spw_cache *c)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
+		if (atomic_load(&c->spares[i]))
+			bytes += SEGMENT_BYTES;
+	return bytes;
+}
+
+static uint64_t
 return_spares(struct spw_cache *c, uint64_t bytes)
 {
 	uint64_t went = 0;
@@ -449,8 +305,8 @@ seal_all(struct spw_cache *c)
 static uint64_t
 goal(const struct spw_cache *c, uint64_t target)
 {
-	return target < UINT64_MAX - c->merge_fresh_bytes ?
-		       target + c->merge_fresh_bytes :
+	return target < UINT64_MAX - c->merge_taken_bytes ?
+		       target + c->merge_taken_bytes :
 		       UINT64_MAX;
 }
 
@@ -468,10 +324,9 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 	struct evict_ask rest = *ask;
 	bool sealed = false;
 
-	c->merge_fresh_bytes = 0;
-	while (went < target + c->merge_fresh_bytes && !is_over(ask)) {
-		bool more = fill_batch(c, ask,
-				       target + c->merge_fresh_bytes - went,
+	c->merge_taken_bytes = 0;
+	while (went < goal(c, target) && !is_over(ask)) {
+		bool more = fill_batch(c, ask, goal(c, target) - went,
 				       ask->drop ? BATCH_MAX : batch.most);
 		uint64_t got = end_batch(c, spares_for_merging(ask));
 
@@ -493,7 +348,7 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 		rest.deficit_bytes = 0;
 		plan_make(c, &rest);
 	}
-	return went > c->merge_fresh_bytes ? went - c->merge_fresh_bytes : 0;
+	return went > c->merge_taken_bytes ? went - c->merge_taken_bytes : 0;
 }
 
 static void
@@ -545,13 +400,18 @@ begin(struct spw_cache *c, const struct evict_ask *ask)
 uint64_t
 evict_release(struct spw_cache *c, const struct evict_ask *ask)
 {
-	uint64_t went;
+	uint64_t spares, went;
 
 	went = begin(c, ask);
+	spares = spares_bytes(c);
 	if (ask->drop)
 		went += return_spares(c, ask->target_bytes);
 	if (went < ask->target_bytes)
 		went += release_segments(c, ask);
+	/* What merges copied into was kept for that alone; the rest of the
+	 * reserve goes where it is needed. */
+	if (spares_bytes(c) > spares)
+		return_spares(c, spares_bytes(c) - spares);
 	if (went < ask->target_bytes && !ask->older_than_ns)
 		went += return_spares(c, ask->target_bytes - went);
 	went += trim_index(c, went < ask->target_bytes);

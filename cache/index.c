@@ -139,6 +139,7 @@ look(struct index *index, struct bucket *first, uint32_t tag, const void *key,
 {
 	struct place found = { .last = first, .length = 1 };
 	struct bucket *b = first;
+	bool empty = false; /* rather than a ghost */
 
 	for (;;) {
 		for (int i = 0; i < INDEX_SLOTS; i++) {
@@ -157,6 +158,9 @@ look(struct index *index, struct bucket *first, uint32_t tag, const void *key,
 				/* What replaces it takes its place. */
 				found.ghost = true;
 				found.free = &b->slots[i];
+			} else if (!slot && !found.ghost && !empty) {
+				found.free = &b->slots[i];
+				empty = true;
 			} else if (!found.free) {
 				found.free = &b->slots[i];
 			}

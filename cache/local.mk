@@ -4,9 +4,11 @@ cache_sources = \
 	%D%/entry.c %D%/entry.h %D%/entry_make.h \
 	%D%/era.c %D%/era.h \
 	%D%/evict.c \
+	%D%/grow.c \
 	%D%/hash.c %D%/hash.h \
 	%D%/index.c %D%/index.h \
 	%D%/index_size.c \
+	%D%/merge.c \
 	%D%/offer.c \
 	%D%/plan.c \
 	%D%/ref.c \

@@ -40,18 +40,11 @@ enum request_state {
 	REQUEST_DONE,
 };
 
-static uint64_t
-resident(const struct spw_cache *c)
-{
-	return atomic_load_explicit(&c->resident_bytes, memory_order_relaxed) +
-	       index_bytes(&c->index);
-}
-
 static size_t
 count_warm(const struct spw_shrink *request, void *context)
 {
 	(void)request;
-	return (size_t)resident(context);
+	return (size_t)grow_held_bytes(context);
 }
 
 static size_t
@@ -191,7 +184,7 @@ serve_request(struct spw_cache *c)
 		return;
 	ask.target_bytes = request->target_bytes;
 	ask.deadline_ns = clock_now_ns() + SHRINK_NS;
-	ask.drop = request->target_bytes >= resident(c);
+	ask.drop = request->target_bytes >= grow_held_bytes(c);
 	request->got_bytes = evict_release(c, &ask);
 	atomic_store_explicit(&request->state, REQUEST_DONE,
 			      memory_order_release);
@@ -210,12 +203,12 @@ run_job(struct job *job)
 		evict_closed(c);
 	/* A batch each time, so that others have their turn. */
 	if ((atomic_exchange(&c->dry, false) ||
-	     !space_may_grow(c, SEGMENT_BYTES, false)) &&
+	     !grow_is_allowed(c, SEGMENT_BYTES, false)) &&
 	    !evict_refill(c))
 		offer_post(c);
-	if (c->max_bytes && resident(c) > c->max_bytes + OVER_BYTES) {
+	if (c->max_bytes && grow_held_bytes(c) > c->max_bytes + OVER_BYTES) {
 		struct evict_ask over = {
-			.target_bytes = resident(c) - c->max_bytes,
+			.target_bytes = grow_held_bytes(c) - c->max_bytes,
 			.deadline_ns = clock_now_ns() + OVER_NS,
 		};
 

@@ -14,7 +14,7 @@
  *
  * A score is the logarithm of what an entry is worth: how often it was hit
  * (entry.h: the counter is one already), what it costs to make, less what it
- * takes up. Counters age by turnovers of the cache (era.h) and by one with
+ * takes up. Counters age with the hits that others have (era.h), and by one with
  * each merge (evict.c).
  *
  * One plan at a time, of one cache; guarded by evict's lock, as all here.
@@ -24,6 +24,9 @@
 #include "cache/cache.h"
 
 #define FRESH_NS (200 * CLOCK_MS)
+/* A plan is out when a share of so many segments was filled since: what has
+ * come is colder than what it has left. */
+#define FRESH_PART 16u
 #define SCORES 64u
 #define SCORE_LARGE_BYTES 12u /* log2: beyond a page, size counts */
 #define COST_FREE_US 10u      /* log2: dearer than a millisecond counts */
@@ -35,13 +38,15 @@
 #define SCORE_NEVER_HIT 1u /* put lately, at most */
 #define SHARE_MIN_PERCENT 40u
 /* The youngest so many are last: what is in them had no chance yet. */
-#define YOUNG_PART 16u
+#define YOUNG_PART 8u
 #define CHANCE 256u
 
 static struct plan {
 	const struct spw_cache *cache;
 	uint64_t made_ns, older_than_ns;
-	uint64_t now_ns; /* coarse */
+	uint64_t seals;  /* of the cache, by then */
+	uint64_t now_ns; /* coarse, when it was made */
+	uint32_t era;    /* the same: scores stay comparable */
 	uint64_t dice;
 	uint32_t count, next;
 	uint32_t threshold;
@@ -62,11 +67,11 @@ static uint32_t
 score_of(const struct spw_cache *c, const struct entry *e)
 {
 	uint32_t size = log2_of(entry_bytes(e)), seconds;
-	int score = (int)era_count(&c->eras, e) * 2;
+	int score = (int)era_count(&c->eras, e, plan.era) * 2;
 
 	if (cache_is_expired(e))
 		return 0;
-	seconds = era_seconds(&c->eras, e, plan.now_ns);
+	seconds = era_seconds(&c->eras, e, plan.era, plan.now_ns);
 	if (plan.older_than_ns)
 		return seconds * CLOCK_S >= plan.older_than_ns ? 0 : SCORES - 1;
 	if (e->value_word & ENTRY_EXTRA) {
@@ -100,8 +105,8 @@ estimate(const struct spw_cache *c, const struct entry *e, size_t bytes)
 {
 	static const uint32_t seconds[SPW_CACHE_AGES - 1] = { 15, 60, 300, 900,
 							      3600 };
-	uint32_t age = era_seconds(&c->eras, e, plan.now_ns);
-	uint32_t heat = era_count(&c->eras, e);
+	uint32_t age = era_seconds(&c->eras, e, plan.era, plan.now_ns);
+	uint32_t heat = era_count(&c->eras, e, plan.era);
 	unsigned a = 0;
 
 	while (a < SPW_CACHE_AGES - 1 && age >= seconds[a])
@@ -121,7 +126,7 @@ is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
 	const struct segment *s = segment_at(index);
 
 	return !atomic_load_explicit(&s->dead_bytes, memory_order_relaxed) ||
-	       evict_is_live(c, index, e);
+	       merge_is_live(c, index, e);
 }
 
 /*
@@ -320,8 +325,10 @@ plan_make(struct spw_cache *c, const struct evict_ask *ask)
 	plan.cache = c;
 	plan.made_ns = clock_now_ns();
 	plan.now_ns = writer_clock_ns();
+	plan.era = atomic_load(&c->eras.now);
 	plan.older_than_ns = ask->older_than_ns;
 	plan.next = 0;
+	plan.seals = atomic_load(&c->seals);
 	rcu_read_lock();
 	held = rank_all(c, &dead);
 	rcu_read_unlock();
@@ -334,7 +341,11 @@ plan_make(struct spw_cache *c, const struct evict_ask *ask)
 bool
 plan_is_for(const struct spw_cache *c, const struct evict_ask *ask)
 {
+	uint64_t since = atomic_load_explicit(&c->seals, memory_order_relaxed) -
+			 plan.seals;
+
 	return plan.cache == c && plan.older_than_ns == ask->older_than_ns &&
+	       since <= plan.count / FRESH_PART + 1 &&
 	       clock_now_ns() - plan.made_ns < FRESH_NS;
 }
 

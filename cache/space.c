@@ -30,21 +30,12 @@
 #include "base/futex.h"
 #include "cache/cache.h"
 #include "pressure/core.h"
-#include "pressure/engine.h"
 #include "pressure/gate.h"
-#include "pressure/monitor.h"
 
 #define CHARGE_BYTES (64u << 10)
 /* From here on huge pages. */
 #define HUGE_FROM_BYTES (4ull << 20)
 #define SHARD_SEGMENTS 8u /* at least, for each shard */
-/* So small that it may always have a little more. */
-#define SMALL_BYTES (8ull << 20)
-#define LOOK_NS (2 * CLOCK_MS)
-#define FULL_NS (50 * CLOCK_MS)
-#define PLENTY_BYTES (32ll << 20)
-#define COOL_NS (2 * CLOCK_S)
-#define WAS_PLENTY_BYTES (256ull << 20)
 #define SWEEP_OPENS (SLOT_GENERATION_MAX / 4 + 1)
 #define NAP_NS (1 * CLOCK_MS)
 #define WAITS_MAX 100u
@@ -55,6 +46,13 @@ my_shard(struct spw_cache *c)
 	return &c->shards[writer_number() &
 			  atomic_load_explicit(&c->shards_mask,
 					       memory_order_relaxed)];
+}
+
+/* Of the merges. */
+static struct shard *
+merged_shard(struct spw_cache *c)
+{
+	return &c->shards[CACHE_SHARDS_MAX];
 }
 
 /* Tells the gate, and our own books, what is going to be touched. */
@@ -222,73 +220,6 @@ spares_count(const struct spw_cache *c)
 
 /* ---- growing ---- */
 
-/* Nobody inflates while a pass shrinks, nor soon after: it would be back. But
- * where there is plenty all of a sudden, a limit was lifted. */
-static bool
-has_credit(size_t bytes)
-{
-	int64_t credit = atomic_load_explicit(&gate_credit,
-					      memory_order_relaxed);
-	uint64_t passed;
-
-	if (credit < (int64_t)bytes || engine_busy())
-		return false;
-	passed = engine_passed_ns();
-	return !passed || credit >= PLENTY_BYTES ||
-	       clock_now_ns() - passed >= COOL_NS;
-}
-
-static uint64_t
-held_bytes(const struct spw_cache *c)
-{
-	return atomic_load_explicit(&c->resident_bytes, memory_order_relaxed) +
-	       index_bytes(&c->index);
-}
-
-/* By the last reading, where none came in time: much more than anybody grows
- * by meanwhile. */
-static bool
-was_plenty(void)
-{
-	struct monitor_view view;
-
-	monitor_view(&view);
-	return !engine_busy() && view.level.level == SPW_LEVEL_NONE &&
-	       view.reading.headroom_bytes >=
-		       view.level.soft_bytes + WAS_PLENTY_BYTES;
-}
-
-bool
-space_may_grow(struct spw_cache *c, size_t bytes, bool look)
-{
-	uint64_t held = held_bytes(c), now;
-	bool late = false;
-
-	if (c->max_bytes && held + bytes > c->max_bytes)
-		return false;
-	if (has_credit(bytes))
-		return true;
-	now = writer_clock_ns();
-	if (!look ||
-	    now < atomic_load_explicit(&c->full_until_ns, memory_order_relaxed))
-		return held < SMALL_BYTES && !gate_is_hopeless();
-	if (settings()->threads == SETTINGS_THREADS_NEVER) {
-		gate_enter(bytes);
-	} else {
-		uint64_t start = clock_now_ns();
-
-		gate_ring();
-		monitor_sense(LOOK_NS);
-		late = clock_now_ns() - start >= LOOK_NS;
-	}
-	if (has_credit(bytes) || (late && was_plenty()))
-		return true;
-	if (!late)
-		atomic_store_explicit(&c->full_until_ns, now + FULL_NS,
-				      memory_order_relaxed);
-	return held < SMALL_BYTES && !gate_is_hopeless();
-}
-
 /* Fresh address space; its memory is charged as it is filled, or at once where
  * it is a huge page. */
 static uint32_t
@@ -308,7 +239,7 @@ take_fresh(struct spw_cache *c, uint32_t run, bool shared)
 	atomic_fetch_add(&c->segments, run);
 	if (huge && shared)
 		charge(c, segment_at(segment), SEGMENT_BYTES);
-	if (held_bytes(c) >= HUGE_FROM_BYTES &&
+	if (grow_held_bytes(c) >= HUGE_FROM_BYTES &&
 	    !atomic_load_explicit(&c->huge, memory_order_relaxed))
 		atomic_store(&c->huge, true);
 	return segment;
@@ -348,7 +279,7 @@ space_obtain(struct spw_cache *c)
 
 	if (base_unlikely(!core_running()) && may_wait)
 		core_start(); /* a forked child's first */
-	grow = space_may_grow(c, SEGMENT_BYTES, may_wait);
+	grow = grow_is_allowed(c, SEGMENT_BYTES, may_wait);
 	segment = space_spare_take(c);
 	if (!grow && spares_count(c) < space_spares_wanted(c))
 		offer_post(c);
@@ -454,7 +385,7 @@ space_obtain_run(struct spw_cache *c, size_t bytes)
 
 	if (base_unlikely(!core_running()) && may_wait)
 		core_start();
-	if (!space_may_grow(c, bytes, may_wait) && may_wait)
+	if (!grow_is_allowed(c, bytes, may_wait) && may_wait)
 		offer_shrink(c, bytes);
 	segment = take_fresh(c, run_of(bytes), false);
 	if (!segment)
@@ -478,12 +409,6 @@ space_seal_run(struct spw_cache *c, uint32_t segment, size_t bytes)
 }
 
 /* ---- merging ---- */
-
-static struct shard *
-merged_shard(struct spw_cache *c)
-{
-	return &c->shards[CACHE_SHARDS_MAX];
-}
 
 /* So that the next entry's value is aligned to 16. */
 static void
@@ -511,12 +436,11 @@ space_alloc_merged(struct spw_cache *c, size_t bytes, bool aligned,
 	if (bump(c, shard, bytes, space))
 		return true;
 	segment = space_spare_take(c);
-	if (!segment) {
+	if (!segment)
 		segment = take_fresh(c, 1, true);
-		c->merge_fresh_bytes += SEGMENT_BYTES;
-	}
 	if (!segment)
 		return false;
+	c->merge_taken_bytes += SEGMENT_BYTES;
 	seal(c, shard);
 	fill(shard, segment, open_swept(c, segment));
 	return bump(c, shard, bytes, space);

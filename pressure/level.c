@@ -64,16 +64,22 @@ share(uint64_t bytes, unsigned hundredths)
 	return bytes / 10000 * hundredths;
 }
 
+/* Nobody kills at limit:, and nobody else grows: a quarter of the distance, and
+ * of what is rated growth some is only touched later than it was charged. */
 static void
-watermarks(const struct level *level, uint64_t limit,
+watermarks(const struct level *level, const struct limits_reading *reading,
 	   struct level_output *output)
 {
 	const struct settings *s = settings();
-	unsigned soft_part = s->soft_hundredths ? s->soft_hundredths : 600;
-	unsigned hard_part = s->hard_hundredths ? s->hard_hundredths : 200;
-	uint64_t soft = s->soft_bytes ? s->soft_bytes : 24 * MIB;
-	uint64_t hard = s->hard_bytes ? s->hard_bytes : 8 * MIB;
-	uint64_t r = level->growth_bytes_per_s;
+	uint64_t limit = reading->limit_bytes;
+	unsigned near = reading->kind == LIMITS_OWN ? 4 : 1;
+	unsigned soft_part = s->soft_hundredths ? s->soft_hundredths :
+						  600 / near;
+	unsigned hard_part = s->hard_hundredths ? s->hard_hundredths :
+						  200 / near;
+	uint64_t soft = s->soft_bytes ? s->soft_bytes : 24 * MIB / near;
+	uint64_t hard = s->hard_bytes ? s->hard_bytes : 8 * MIB / near;
+	uint64_t r = level->growth_bytes_per_s / (near * near);
 
 	/* Of a large machine, 6 % would be gigabytes that nobody misses. */
 	soft = max3(soft, smaller(share(limit, soft_part), 1024 * MIB), r / 4);
@@ -287,13 +293,12 @@ void
 level_update(struct level *level, const struct level_input *input,
 	     struct level_output *output)
 {
-	uint64_t limit = input->reading.limit_bytes;
 	int64_t headroom = signed_bytes(input->reading.headroom_bytes);
 	enum spw_level now;
 
 	note_growth(level, input);
 	note_stall(level, input);
-	watermarks(level, limit, output);
+	watermarks(level, &input->reading, output);
 	now = level_of_headroom(input, output, &output->deficit_bytes);
 	if (input->now_ns < level->stalled_until_ns && now < SPW_LEVEL_MEDIUM)
 		now = SPW_LEVEL_MEDIUM;

@@ -16,74 +16,24 @@
 #include "base/fault.h"
 #include "tests/tap.h"
 #include "tests/torture/torture.h"
+#include "tests/unit/shelf.h"
 #include "tests/unit/stock.h"
-
-#define MIB (1ull << 20)
-
-static struct spw_cache *
-make(const char *name, uint64_t max_bytes)
-{
-	struct spw_cache_options options = {
-		.size = sizeof options,
-		.name = name,
-		.max_bytes = max_bytes,
-	};
-	struct spw_cache *c;
-	int error = spw_cache_create(&c, &options);
-
-	if (error)
-		tap_bail_out("spw_cache_create: %s", spw_strerror(error));
-	return c;
-}
-
-static struct spw_cache_stats
-stats_of(struct spw_cache *c)
-{
-	struct spw_cache_stats s = { .size = sizeof s };
-
-	if (spw_cache_stats(c, &s) != 0)
-		tap_bail_out("spw_cache_stats");
-	return s;
-}
-
-static int
-put_text(struct spw_cache *c, const char *key, const char *value)
-{
-	return spw_cache_put(c, key, strlen(key), value, strlen(value) + 1,
-			     NULL);
-}
-
-/* What is there, copied; NULL: nothing. */
-static const char *
-text_of(struct spw_cache *c, const char *key)
-{
-	static char copy[256];
-	const void *value;
-	size_t bytes;
-
-	spw_read_lock();
-	value = spw_cache_peek(c, key, strlen(key), &bytes);
-	if (value)
-		memcpy(copy, value, bytes < sizeof copy ? bytes : sizeof copy);
-	spw_read_unlock();
-	return value ? copy : NULL;
-}
 
 static void
 puts_and_looks(void)
 {
-	struct spw_cache *c = make("first", 0);
+	struct spw_cache *c = shelf_make("first", 0);
 	struct spw_cache_stats s;
 
-	tap_ok(!text_of(c, "a"), "an empty cache has nothing");
-	tap_is(put_text(c, "a", "one"), 0, "a value is put");
-	tap_is_text(text_of(c, "a"), "one", "and is there");
-	tap_is(put_text(c, "a", "two"), 0, "another takes its place");
-	tap_is_text(text_of(c, "a"), "two", "and is there instead");
+	tap_ok(!shelf_text(c, "a"), "an empty cache has nothing");
+	tap_is(shelf_put(c, "a", "one"), 0, "a value is put");
+	tap_is_text(shelf_text(c, "a"), "one", "and is there");
+	tap_is(shelf_put(c, "a", "two"), 0, "another takes its place");
+	tap_is_text(shelf_text(c, "a"), "two", "and is there instead");
 	tap_is(spw_cache_remove(c, "a", 1), 0, "it is removed");
-	tap_ok(!text_of(c, "a"), "and is not there any more");
+	tap_ok(!shelf_text(c, "a"), "and is not there any more");
 	tap_is(spw_cache_remove(c, "a", 1), -ENOENT, "nor removed again");
-	s = stats_of(c);
+	s = shelf_stats(c);
 	tap_is(s.entries, 0, "no entry is left");
 	tap_is(s.puts, 2, "two puts are counted");
 	tap_is(s.hits, 2, "two hits");
@@ -96,7 +46,7 @@ puts_and_looks(void)
 static void
 any_bytes(void)
 {
-	struct spw_cache *c = make("bytes", 0);
+	struct spw_cache *c = shelf_make("bytes", 0);
 	unsigned char *large = malloc(5 * MIB), *key = malloc(70000);
 	unsigned wrong = 0;
 	struct spw_ref ref;
@@ -156,7 +106,7 @@ wrong_use(void)
 	tap_is(spw_cache_create(&c, &o), -EINVAL, "a tier of 99");
 	tap_is(spw_cache_create(&c, NULL), -EINVAL, "no options");
 	tap_is(spw_cache_create(NULL, &o), -EINVAL, "nowhere to put it");
-	c = make("right", 0);
+	c = shelf_make("right", 0);
 	tap_is(spw_cache_put(c, NULL, 1, "v", 1, NULL), -EINVAL,
 	       "a key at NULL");
 	tap_is(spw_cache_put(c, "k", 1, NULL, 1, NULL), -EINVAL,
@@ -172,7 +122,7 @@ wrong_use(void)
 	spw_cache_abort(&r);
 	tap_is(spw_cache_stats(c, &s), -EINVAL, "statistics of another size");
 	spw_cache_destroy(c);
-	c = make("small", 1 * MIB);
+	c = shelf_make("small", 1 * MIB);
 	tap_is(spw_cache_reserve(c, "k", 1, 2 * MIB, NULL, &r), -E2BIG,
 	       "a value over max_bytes");
 	spw_cache_destroy(c);
@@ -181,45 +131,46 @@ wrong_use(void)
 static void
 refs_and_reservations(void)
 {
-	struct spw_cache *c = make("refs", 0);
+	struct spw_cache *c = shelf_make("refs", 0);
 	struct spw_reservation r, other;
 	struct spw_ref ref, second;
 
 	tap_is(spw_cache_reserve(c, "k", 1, 4, NULL, &r), 0, "4 bytes");
-	tap_ok(!text_of(c, "k"), "are not there before they are committed");
+	tap_ok(!shelf_text(c, "k"), "are not there before they are committed");
 	memcpy(r.value, "new", 4);
 	tap_is(spw_cache_commit(&r), 0, "they are committed");
-	tap_is_text(text_of(c, "k"), "new", "then they are");
+	tap_is_text(shelf_text(c, "k"), "new", "then they are");
 	tap_is(spw_cache_commit(&r), -EINVAL, "and not twice");
 	spw_cache_reserve(c, "k", 1, 4, NULL, &other);
 	spw_cache_abort(&other);
-	tap_is_text(text_of(c, "k"), "new", "what is aborted leaves no trace");
+	tap_is_text(shelf_text(c, "k"), "new",
+		    "what is aborted leaves no trace");
 	tap_is(spw_cache_get(c, "k", 1, &ref), 0, "a ref");
-	tap_is(stats_of(c).pinned_segments, 1, "pins a segment");
-	put_text(c, "k", "newer");
+	tap_is(shelf_stats(c).pinned_segments, 1, "pins a segment");
+	shelf_put(c, "k", "newer");
 	tap_is_text(ref.value, "new", "and sees what it got after a put");
 	spw_cache_clear(c);
 	tap_is_text(ref.value, "new", "after a clear");
 	spw_cache_shrink(c, UINT64_MAX);
 	tap_is_text(ref.value, "new", "and after everything was evicted");
-	tap_ok(!text_of(c, "k"), "though nobody finds it any more");
+	tap_ok(!shelf_text(c, "k"), "though nobody finds it any more");
 	second = ref;
 	spw_ref_put(&ref);
 	tap_ok(!ref.held && !ref.value, "a ref that was put is empty");
 	spw_ref_put(&ref);
-	tap_is(stats_of(c).pinned_segments, 0, "and pins nothing");
+	tap_is(shelf_stats(c).pinned_segments, 0, "and pins nothing");
 	(void)second;
 	spw_cache_reserve(c, "k", 1, 4, NULL, &r);
 	spw_cache_clear(c);
 	tap_is(spw_cache_commit(&r), 0, "what is committed after a clear");
-	tap_ok(!text_of(c, "k"), "is as if it had been put before");
+	tap_ok(!shelf_text(c, "k"), "is as if it had been put before");
 	spw_cache_destroy(c);
 }
 
 static void
 pins_are_capped(void)
 {
-	struct spw_cache *c = make("pins", 0);
+	struct spw_cache *c = shelf_make("pins", 0);
 	static struct spw_ref refs[64];
 	char *value = malloc(200000);
 	unsigned wrong = 0;
@@ -236,14 +187,14 @@ pins_are_capped(void)
 			spw_cache_put(c, "filler", 6, value, 200000, NULL);
 		wrong += spw_cache_get(c, key, strlen(key), &refs[i]) != 0;
 	}
-	s = stats_of(c);
+	s = shelf_stats(c);
 	tap_is(wrong, 0, "64 values are got from 64 segments");
 	tap_ok(s.pinned_segments <= 9 && s.copied_gets >= 50,
 	       "few are pinned (%llu), the others copied (%llu)",
 	       (unsigned long long)s.pinned_segments,
 	       (unsigned long long)s.copied_gets);
 	spw_cache_shrink(c, UINT64_MAX);
-	s = stats_of(c);
+	s = shelf_stats(c);
 	tap_ok(s.segment_bytes <= 9 * 2 * MIB,
 	       "what they do not pin goes: %llu bytes are left",
 	       (unsigned long long)s.segment_bytes);
@@ -255,7 +206,7 @@ pins_are_capped(void)
 		spw_ref_put(&refs[i]);
 	}
 	tap_is(wrong, 0, "and all of them are what they were");
-	tap_is(stats_of(c).pinned_segments, 0, "until they are put");
+	tap_is(shelf_stats(c).pinned_segments, 0, "until they are put");
 	free(value);
 	spw_cache_destroy(c);
 }
@@ -263,111 +214,25 @@ pins_are_capped(void)
 static void
 expiry(void)
 {
-	struct spw_cache *c = make("ttl", 0);
+	struct spw_cache *c = shelf_make("ttl", 0);
 	struct spw_put_options o = { .size = sizeof o,
 				     .ttl_ns = 150 * CLOCK_MS };
 
 	spw_cache_put(c, "short", 5, "x", 2, &o);
 	o.ttl_ns = 3600 * CLOCK_S;
 	spw_cache_put(c, "long", 4, "x", 2, &o);
-	tap_ok(text_of(c, "short") && text_of(c, "long"),
+	tap_ok(shelf_text(c, "short") && shelf_text(c, "long"),
 	       "what has not expired is there");
 	torture_pause(300000);
-	tap_ok(!text_of(c, "short"), "what has is not");
-	tap_ok(text_of(c, "long"), "and what has an hour is");
-	spw_cache_destroy(c);
-}
-
-/* 100,000 entries, so that the index has been split many times. */
-static void
-many(void)
-{
-	struct spw_cache *c = make("many", 0);
-	unsigned wrong = 0, there = 0;
-	struct spw_cache_stats s;
-
-	for (unsigned i = 0; i < 100000; i++)
-		wrong += spw_cache_put(c, &i, sizeof i, &i, sizeof i, NULL) !=
-			 0;
-	for (unsigned i = 0; i < 100000; i++) {
-		const unsigned *value;
-
-		spw_read_lock();
-		value = spw_cache_peek(c, &i, sizeof i, NULL);
-		wrong += !value || *value != i;
-		spw_read_unlock();
-	}
-	tap_is(wrong, 0, "100,000 are put and found");
-	s = stats_of(c);
-	tap_is(s.entries, 100000, "and counted");
-	tap_ok(s.index_bytes <= 16 * s.entries, "16 bytes of index for each");
-	for (unsigned i = 0; i < 100000; i += 2)
-		wrong += spw_cache_remove(c, &i, sizeof i) != 0;
-	for (unsigned i = 0; i < 100000; i++) {
-		spw_read_lock();
-		there += spw_cache_peek(c, &i, sizeof i, NULL) != NULL;
-		spw_read_unlock();
-	}
-	tap_is(there, 50000, "half are removed, half are there");
-	spw_cache_clear(c);
-	tap_ok(!wrong, "all of them were found");
-	spw_cache_shrink(c, UINT64_MAX);
-	s = stats_of(c);
-	tap_is(s.entries, 0, "a clear leaves none");
-	tap_is(s.segment_bytes, 0, "and no memory");
-	for (unsigned i = 0; i < 50; i++)
-		spw_cache_shrink(c, UINT64_MAX);
-	tap_ok(stats_of(c).index_bytes <= 64 << 10,
-	       "the index shrinks too: %llu bytes",
-	       (unsigned long long)stats_of(c).index_bytes);
-	spw_cache_destroy(c);
-}
-
-/* Nothing but max_bytes holds it: what is hit stays, what is not goes. */
-static void
-stays_hot(void)
-{
-	struct spw_cache *c = make("hot", 24 * MIB);
-	static char value[1000];
-	unsigned there = 0;
-	struct spw_cache_stats s;
-
-	for (unsigned i = 0; i < 200000; i++) {
-		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
-		/* 2,000 of them are asked for now and then. */
-		for (unsigned k = 0; k < 2; k++) {
-			unsigned hot = (i * 2 + k) % 2000;
-
-			if (hot > i)
-				continue;
-			spw_read_lock();
-			spw_cache_peek(c, &hot, sizeof hot, NULL);
-			spw_read_unlock();
-		}
-	}
-	for (unsigned i = 0; i < 2000; i++) {
-		spw_read_lock();
-		there += spw_cache_peek(c, &i, sizeof i, NULL) != NULL;
-		spw_read_unlock();
-	}
-	s = stats_of(c);
-	tap_ok(there > 1900,
-	       "200 MB go through 24, and %u of 2,000 that are hit stay",
-	       there);
-	tap_ok(s.segment_bytes + s.index_bytes <= 32 * MIB,
-	       "it keeps to its limit: %llu bytes",
-	       (unsigned long long)(s.segment_bytes + s.index_bytes));
-	tap_ok(s.merged_bytes > 0 && s.recycled_bytes > 0,
-	       "merged %llu, recycled %llu bytes",
-	       (unsigned long long)s.merged_bytes,
-	       (unsigned long long)s.recycled_bytes);
+	tap_ok(!shelf_text(c, "short"), "what has is not");
+	tap_ok(shelf_text(c, "long"), "and what has an hour is");
 	spw_cache_destroy(c);
 }
 
 static void
 softs(void)
 {
-	struct spw_cache *c = make("soft", 0);
+	struct spw_cache *c = shelf_make("soft", 0);
 	static spw_soft_t soft[1000];
 	unsigned wrong = 0, there = 0;
 	void *fill;
@@ -413,81 +278,37 @@ softs(void)
 }
 
 static void
-pressure(void)
-{
-	struct spw_cache *c = make("pressed", 0);
-	static char value[1000];
-	uint64_t before, after, limit, start;
-	struct spw_cache_stats s;
-	char text[64];
-	uint64_t got;
-
-	for (unsigned i = 0; i < 60000; i++)
-		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
-	before = stats_of(c).segment_bytes;
-	tap_ok(before >= 60 * MIB, "a cache grows while there is plenty: %llu",
-	       (unsigned long long)before);
-	limit = stock_resident() - 20 * MIB;
-	snprintf(text, sizeof text, "limit:%llu", (unsigned long long)limit);
-	spw_configure(text);
-	start = clock_now_ns();
-	while (stock_resident() > limit && clock_now_ns() - start < 5 * CLOCK_S)
-		torture_pause(1000);
-	tap_ok(stock_resident() <= limit,
-	       "a limit 20 MiB below: it is met after %llu ms",
-	       (unsigned long long)((clock_now_ns() - start) / CLOCK_MS));
-	for (unsigned i = 0; i < 100000; i++)
-		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
-	tap_ok(stock_resident() <= limit + 4 * MIB,
-	       "and kept by who goes on putting");
-	spw_configure("limit:none");
-	after = stats_of(c).segment_bytes;
-	start = clock_now_ns();
-	for (unsigned i = 0; clock_now_ns() - start < 10 * CLOCK_S &&
-			     stats_of(c).segment_bytes < after + 40 * MIB;
-	     i++)
-		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
-	s = stats_of(c);
-	tap_ok(s.segment_bytes >= after + 40 * MIB,
-	       "without it the cache grows again: %llu MiB",
-	       (unsigned long long)(s.segment_bytes >> 20));
-	tap_is(spw_reclaim(&got, NULL), 0, "asked for all");
-	tap_is(stats_of(c).segment_bytes, 0, "it gives all");
-	spw_cache_destroy(c);
-}
-
-static void
 forked(void)
 {
-	struct spw_cache *c = make("forked", 0);
+	struct spw_cache *c = shelf_make("forked", 0);
 	int status = 0;
 	pid_t pid;
 
-	put_text(c, "k", "parent");
+	shelf_put(c, "k", "parent");
 	pid = fork();
 	if (pid == 0) {
-		const char *text = text_of(c, "k");
+		const char *text = shelf_text(c, "k");
 		bool good = text && strcmp(text, "parent") == 0;
 
-		put_text(c, "k", "child");
-		text = text_of(c, "k");
+		shelf_put(c, "k", "child");
+		text = shelf_text(c, "k");
 		good = good && text && strcmp(text, "child") == 0;
 		good = good && spw_cache_shrink(c, UINT64_MAX) > 0;
 		_exit(good ? 0 : 1);
 	}
 	waitpid(pid, &status, 0);
 	tap_is(status, 0, "a child has the cache, and gives it back");
-	tap_is_text(text_of(c, "k"), "parent", "and the parent has its own");
+	tap_is_text(shelf_text(c, "k"), "parent", "and the parent has its own");
 	spw_cache_destroy(c);
 }
 
 static void
 pinned_at_destroy(void)
 {
-	struct spw_cache *c = make("leaving", 0);
+	struct spw_cache *c = shelf_make("leaving", 0);
 	struct spw_ref ref;
 
-	put_text(c, "k", "stays");
+	shelf_put(c, "k", "stays");
 	spw_cache_get(c, "k", 1, &ref);
 	spw_cache_destroy(c);
 	tap_is_text(ref.value, "stays", "a ref outlives its cache");
@@ -495,34 +316,10 @@ pinned_at_destroy(void)
 	tap_ok(!ref.held, "and can be put afterwards");
 }
 
-/* More than one batch of segments: each value has one of its own. */
-static void
-clears_all(void)
-{
-	struct spw_cache *c = make("cleared", 0);
-	char *value = calloc(1, 270000);
-	uint64_t start;
-
-	for (unsigned i = 0; i < 600; i++)
-		spw_cache_put(c, &i, sizeof i, value, 270000, NULL);
-	tap_ok(stats_of(c).segments >= 600 &&
-		       stats_of(c).segment_bytes <= 600 * 330000,
-	       "600 segments, charged for what is in them: %llu",
-	       (unsigned long long)stats_of(c).segment_bytes);
-	spw_cache_clear(c);
-	start = clock_now_ns();
-	while (stats_of(c).segments && clock_now_ns() - start < 5 * CLOCK_S)
-		torture_pause(1000);
-	tap_is(stats_of(c).segments, 0, "a clear gives all of them back");
-	tap_is(stats_of(c).entries, 0, "and the books are even");
-	free(value);
-	spw_cache_destroy(c);
-}
-
 static void
 handles_are_whole(void)
 {
-	struct spw_cache *c = make("handles", 0);
+	struct spw_cache *c = shelf_make("handles", 0);
 	unsigned seen = 0;
 	spw_soft_t first, soft;
 	void *fill;
@@ -547,7 +344,7 @@ handles_are_whole(void)
 static void
 reservations_are_capped(void)
 {
-	struct spw_cache *c = make("reserved", 16 * MIB);
+	struct spw_cache *c = shelf_make("reserved", 16 * MIB);
 	static struct spw_reservation r[64];
 	unsigned n = 0;
 
@@ -560,7 +357,7 @@ reservations_are_capped(void)
 	tap_is(spw_cache_reserve(c, "k", 1, 1 * MIB, NULL, &r[0]), 0,
 	       "and again when they were aborted");
 	spw_cache_abort(&r[0]);
-	tap_is(stats_of(c).entries, 0, "none of which is an entry");
+	tap_is(shelf_stats(c).entries, 0, "none of which is an entry");
 	spw_cache_destroy(c);
 }
 
@@ -609,7 +406,7 @@ faults(void)
 			spw_soft_free(c, soft);
 		}
 		fault_set(NULL, 0, 0);
-		wrong += put_text(c, "after", "wards") != 0;
+		wrong += shelf_put(c, "after", "wards") != 0;
 		spw_cache_destroy(c);
 	}
 	tap_is(wrong, 0, "whatever fails is said, and nothing is broken");
@@ -633,13 +430,9 @@ main(void)
 	refs_and_reservations();
 	pins_are_capped();
 	expiry();
-	many();
-	stays_hot();
 	softs();
-	pressure();
 	forked();
 	pinned_at_destroy();
-	clears_all();
 	handles_are_whole();
 	reservations_are_capped();
 	faults();

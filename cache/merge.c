@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Merging: what is worth keeping of a segment is copied into another.
+ *
+ * Called by evict.c with its lock held, and by plan.c, which asks what is
+ * live. Calls space.c for places and index.c or soft.c to move slots.
+ *
+ * Invariant: a slot is moved only while its bucket is locked and only if it is
+ * still the one whose entry was copied; who replaced or removed it meanwhile
+ * has won, and the copy is taken back before anybody could see it. A segment
+ * is scanned only after a grace period since it was sealed: then everything
+ * in it has been written, and published or given up.
+ */
+#include "base/rcu.h"
+#include "cache/cache.h"
+#include "cache/hash.h"
+#include "pressure/core.h"
+
+/* Entries whose buckets are fetched before they are looked at. */
+#define AHEAD 16u
+
+struct survivor {
+	const struct entry *entry;
+	size_t bytes;
+	uint64_t hash; /* of a soft one: its handle */
+};
+
+static uint64_t
+hash_of(const struct entry *e)
+{
+	return e->value_word & ENTRY_SOFT ?
+		       hash_read64(entry_key(e)) :
+		       hash_bytes(entry_key(e), e->key_bytes);
+}
+
+static uint64_t
+slot_of(uint32_t index, const struct entry *e, uint64_t hash)
+{
+	uint32_t offset = (uint32_t)((const char *)e - segment_address(index));
+	uint32_t tag = e->value_word & ENTRY_SOFT ? soft_tag(hash) :
+						    slot_tag_of_hash(hash);
+
+	return slot_make(index, segment_at(index)->generation, offset, tag);
+}
+
+/* Whether index or handle have that slot. What is being split may look gone:
+ * rare, and it costs an entry. */
+static bool
+is_held(const struct spw_cache *c, const struct entry *e, uint64_t hash,
+	uint64_t slot)
+{
+	const struct index *index = &c->index;
+	const struct bucket *b;
+	uint64_t table, link;
+
+	if (e->value_word & ENTRY_SOFT)
+		return soft_is_at(c, hash, slot);
+	table = atomic_load_explicit(&index->table, memory_order_acquire);
+	b = &index->buckets[index_place(table, hash)];
+	for (;;) {
+		for (int i = 0; i < INDEX_SLOTS; i++)
+			if (atomic_load_explicit(&b->slots[i],
+						 memory_order_relaxed) == slot)
+				return true;
+		link = atomic_load_explicit(&b->header, memory_order_acquire) >>
+		       32;
+		if (!link)
+			return false;
+		b = &index->overflow[link];
+	}
+}
+
+bool
+merge_is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
+{
+	uint64_t hash = hash_of(e);
+
+	return is_held(c, e, hash, slot_of(index, e, hash));
+}
+
+/* Its count is halved: what stays must earn it anew. */
+static void
+copy(struct entry *to, const struct entry *from, size_t bytes)
+{
+	uint32_t heat = atomic_load_explicit(&from->heat, memory_order_relaxed);
+
+	to->value_word = from->value_word;
+	to->key_bytes = from->key_bytes;
+	atomic_store_explicit(
+		&to->heat, (uint16_t)(heat & ENTRY_COUNT_MAX ? heat - 1 : heat),
+		memory_order_relaxed);
+	memcpy(to + 1, from + 1, bytes - sizeof *to);
+}
+
+/* False: there was no room for it. */
+static bool
+move_survivor(struct spw_cache *c, uint32_t index, const struct survivor *s)
+{
+	bool soft = s->entry->value_word & ENTRY_SOFT;
+	uint64_t slot = slot_of(index, s->entry, s->hash), moved;
+	struct space space;
+
+	if (!is_held(c, s->entry, s->hash, slot))
+		return true;
+	if (!space_alloc_merged(c, s->bytes, soft, &space))
+		return false;
+	moved = slot_make(space.segment, space.generation, space.offset_bytes,
+			  slot_tag(slot));
+	copy(index_entry(moved), s->entry, s->bytes);
+	if (soft ? soft_move(c, s->hash, slot, moved) :
+		   index_move(&c->index, s->hash, slot, moved)) {
+		if (!soft)
+			cache_forget(slot);
+		core_count(&c->merged_bytes, s->bytes);
+	} else {
+		space_unalloc_merged(c, s->bytes);
+	}
+	return true;
+}
+
+/* Up to AHEAD of those worth keeping, from *at on. */
+static unsigned
+gather(struct spw_cache *c, const char **at, const char *end,
+       struct survivor list[AHEAD])
+{
+	unsigned n = 0;
+
+	while (n < AHEAD && *at < end) {
+		const struct entry *e = (const struct entry *)(const void *)*at;
+		struct survivor *s = &list[n];
+
+		s->entry = e;
+		s->bytes = entry_bytes(e);
+		*at += s->bytes;
+		__builtin_prefetch(*at + 1024);
+		if (!plan_keeps(c, e))
+			continue;
+		s->hash = hash_of(e);
+		if (!(e->value_word & ENTRY_SOFT))
+			index_prefetch(&c->index, s->hash);
+		n++;
+	}
+	return n;
+}
+
+/* Copies what is worth it. False: no room; the segment stays as it is. */
+bool
+merge_segment(struct spw_cache *c, uint32_t index)
+{
+	const struct segment *s = segment_at(index);
+	const char *at = segment_address(index), *end = at + s->filled_bytes;
+	struct survivor list[AHEAD];
+	bool room = true;
+
+	if (s->run > 1 || s->filled_bytes > SEGMENT_BYTES) {
+		rcu_read_lock();
+		room = !plan_keeps(c, (const struct entry *)(const void *)at);
+		rcu_read_unlock();
+		return room;
+	}
+	while (at < end && room) {
+		unsigned n;
+
+		writer_enter();
+		n = gather(c, &at, end, list);
+		for (unsigned i = 0; i < n && room; i++)
+			room = move_survivor(c, index, &list[i]);
+		writer_leave();
+	}
+	return room;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Caches that are full: what goes, what stays, and what comes back.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "tests/tap.h"
+#include "tests/torture/torture.h"
+#include "tests/unit/shelf.h"
+#include "tests/unit/stock.h"
+
+/* 100,000 entries, so that the index has been split many times. */
+static void
+many(void)
+{
+	struct spw_cache *c = shelf_make("many", 0);
+	unsigned wrong = 0, there = 0;
+	struct spw_cache_stats s;
+
+	for (unsigned i = 0; i < 100000; i++)
+		wrong += spw_cache_put(c, &i, sizeof i, &i, sizeof i, NULL) !=
+			 0;
+	for (unsigned i = 0; i < 100000; i++) {
+		const unsigned *value;
+
+		spw_read_lock();
+		value = spw_cache_peek(c, &i, sizeof i, NULL);
+		wrong += !value || *value != i;
+		spw_read_unlock();
+	}
+	tap_is(wrong, 0, "100,000 are put and found");
+	s = shelf_stats(c);
+	tap_is(s.entries, 100000, "and counted");
+	tap_ok(s.index_bytes <= 16 * s.entries, "16 bytes of index for each");
+	for (unsigned i = 0; i < 100000; i += 2)
+		wrong += spw_cache_remove(c, &i, sizeof i) != 0;
+	for (unsigned i = 0; i < 100000; i++) {
+		spw_read_lock();
+		there += spw_cache_peek(c, &i, sizeof i, NULL) != NULL;
+		spw_read_unlock();
+	}
+	tap_is(there, 50000, "half are removed, half are there");
+	spw_cache_clear(c);
+	tap_ok(!wrong, "all of them were found");
+	spw_cache_shrink(c, UINT64_MAX);
+	s = shelf_stats(c);
+	tap_is(s.entries, 0, "a clear leaves none");
+	tap_is(s.segment_bytes, 0, "and no memory");
+	for (unsigned i = 0; i < 50; i++)
+		spw_cache_shrink(c, UINT64_MAX);
+	tap_ok(shelf_stats(c).index_bytes <= 64 << 10,
+	       "the index shrinks too: %llu bytes",
+	       (unsigned long long)shelf_stats(c).index_bytes);
+	spw_cache_destroy(c);
+}
+
+/* Nothing but max_bytes holds it: what is hit stays, what is not goes. */
+static void
+stays_hot(void)
+{
+	struct spw_cache *c = shelf_make("hot", 24 * MIB);
+	static char value[1000];
+	unsigned there = 0;
+	struct spw_cache_stats s;
+
+	for (unsigned i = 0; i < 200000; i++) {
+		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
+		/* 2,000 of them are asked for now and then. */
+		for (unsigned k = 0; k < 2; k++) {
+			unsigned hot = (i * 2 + k) % 2000;
+
+			if (hot > i)
+				continue;
+			spw_read_lock();
+			spw_cache_peek(c, &hot, sizeof hot, NULL);
+			spw_read_unlock();
+		}
+	}
+	for (unsigned i = 0; i < 2000; i++) {
+		spw_read_lock();
+		there += spw_cache_peek(c, &i, sizeof i, NULL) != NULL;
+		spw_read_unlock();
+	}
+	s = shelf_stats(c);
+	tap_ok(there > 1900,
+	       "200 MB go through 24, and %u of 2,000 that are hit stay",
+	       there);
+	tap_ok(s.segment_bytes + s.index_bytes <= 32 * MIB,
+	       "it keeps to its limit: %llu bytes",
+	       (unsigned long long)(s.segment_bytes + s.index_bytes));
+	tap_ok(s.recycled_bytes > 100 * MIB, "recycled %llu bytes",
+	       (unsigned long long)s.recycled_bytes);
+	spw_cache_destroy(c);
+}
+
+static void
+pressure(void)
+{
+	struct spw_cache *c = shelf_make("pressed", 0);
+	static char value[1000];
+	uint64_t before, after, limit, start;
+	struct spw_cache_stats s;
+	char text[64];
+	uint64_t got;
+
+	for (unsigned i = 0; i < 60000; i++)
+		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
+	before = shelf_stats(c).segment_bytes;
+	tap_ok(before >= 60 * MIB, "a cache grows while there is plenty: %llu",
+	       (unsigned long long)before);
+	limit = stock_resident() - 20 * MIB;
+	snprintf(text, sizeof text, "limit:%llu", (unsigned long long)limit);
+	spw_configure(text);
+	start = clock_now_ns();
+	while (stock_resident() > limit && clock_now_ns() - start < 5 * CLOCK_S)
+		torture_pause(1000);
+	tap_ok(stock_resident() <= limit,
+	       "a limit 20 MiB below: it is met after %llu ms",
+	       (unsigned long long)((clock_now_ns() - start) / CLOCK_MS));
+	for (unsigned i = 0; i < 100000; i++)
+		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
+	tap_ok(stock_resident() <= limit + 4 * MIB,
+	       "and kept by who goes on putting");
+	spw_configure("limit:none");
+	after = shelf_stats(c).segment_bytes;
+	start = clock_now_ns();
+	for (unsigned i = 0; clock_now_ns() - start < 10 * CLOCK_S &&
+			     shelf_stats(c).segment_bytes < after + 40 * MIB;
+	     i++)
+		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
+	s = shelf_stats(c);
+	tap_ok(s.segment_bytes >= after + 40 * MIB,
+	       "without it the cache grows again: %llu MiB",
+	       (unsigned long long)(s.segment_bytes >> 20));
+	tap_is(spw_reclaim(&got, NULL), 0, "asked for all");
+	tap_is(shelf_stats(c).segment_bytes, 0, "it gives all");
+	spw_cache_destroy(c);
+}
+
+/* More than one batch of segments: each value has one of its own. */
+static void
+clears_all(void)
+{
+	struct spw_cache *c = shelf_make("cleared", 0);
+	char *value = calloc(1, 270000);
+	uint64_t start;
+
+	for (unsigned i = 0; i < 600; i++)
+		spw_cache_put(c, &i, sizeof i, value, 270000, NULL);
+	tap_ok(shelf_stats(c).segments >= 600 &&
+		       shelf_stats(c).segment_bytes <= 600 * 330000,
+	       "600 segments, charged for what is in them: %llu",
+	       (unsigned long long)shelf_stats(c).segment_bytes);
+	spw_cache_clear(c);
+	start = clock_now_ns();
+	while (shelf_stats(c).segments && clock_now_ns() - start < 5 * CLOCK_S)
+		torture_pause(1000);
+	tap_is(shelf_stats(c).segments, 0, "a clear gives all of them back");
+	tap_is(shelf_stats(c).entries, 0, "and the books are even");
+	free(value);
+	spw_cache_destroy(c);
+}
+
+int
+main(void)
+{
+	stock_alone("soft:8M,hard:4M");
+	many();
+	stays_hot();
+	pressure();
+	clears_all();
+	return tap_done();
+}
