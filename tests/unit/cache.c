@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/rcu.h"
 #include "tests/tap.h"
 #include "tests/torture/torture.h"
 #include "tests/unit/shelf.h"
@@ -277,6 +278,13 @@ softs(void)
 	spw_cache_destroy(c);
 }
 
+#ifdef RCU_SEEN
+static void
+forked(void)
+{
+	tap_skip(2, "under TSan a child may not have threads");
+}
+#else
 static void
 forked(void)
 {
@@ -301,6 +309,7 @@ forked(void)
 	tap_is_text(shelf_text(c, "k"), "parent", "and the parent has its own");
 	spw_cache_destroy(c);
 }
+#endif
 
 static void
 pinned_at_destroy(void)
