@@ -61,17 +61,6 @@ rcu_enter(void)
 	urcu_bp_smp_mb_slave();
 }
 
-static inline void
-rcu_leave(void)
-{
-	struct urcu_bp_reader *reader = *rcu_reader_here;
-
-	base_assert_walk(reader->ctr & URCU_BP_GP_CTR_NEST_MASK);
-	urcu_bp_smp_mb_slave();
-	_CMM_STORE_SHARED(reader->ctr, reader->ctr - URCU_BP_GP_COUNT);
-	cmm_barrier();
-}
-
 /* Whether the calling thread is inside a read-side section. Asked in the
  * gate, maybe with a lock held: it does not register the thread. */
 static inline bool
@@ -79,6 +68,17 @@ rcu_is_reading(void)
 {
 	return rcu_reader_here && *rcu_reader_here &&
 	       (*rcu_reader_here)->ctr & URCU_BP_GP_CTR_NEST_MASK;
+}
+
+static inline void
+rcu_leave(void)
+{
+	struct urcu_bp_reader *reader = *rcu_reader_here;
+
+	base_assert_walk(rcu_is_reading());
+	urcu_bp_smp_mb_slave();
+	_CMM_STORE_SHARED(reader->ctr, reader->ctr - URCU_BP_GP_COUNT);
+	cmm_barrier();
 }
 
 #undef rcu_read_lock
