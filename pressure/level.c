@@ -25,6 +25,7 @@
 #define BURST_BYTES_PER_S 2500000000ull
 
 #define POLL_MIN_NS (1 * CLOCK_MS)
+#define POLL_OWN_MIN_NS (10 * CLOCK_MS)
 #define POLL_GROWING_MAX_NS (100 * CLOCK_MS)
 /* A program that grows looks again at least so often: it may have been moved
  * to another group. */
@@ -280,6 +281,8 @@ poll_interval(const struct level *level, const struct level_input *in,
 		ns = CLOCK_S / 2; /* to see that it is over */
 	if (ns < POLL_MIN_NS)
 		ns = POLL_MIN_NS;
+	if (in->reading.kind == LIMITS_OWN && ns < POLL_OWN_MIN_NS)
+		ns = POLL_OWN_MIN_NS; /* nobody dies there */
 	return ns < POLL_IDLE_MAX_NS ? ns : POLL_IDLE_MAX_NS;
 }
 
