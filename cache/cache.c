@@ -293,7 +293,7 @@ cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
 	index_set(&c->index, hash, key, key_bytes, slot, &found);
 	inherit(c, slot, &found);
 	if (found.slot)
-		cache_forget(found.slot);
+		cache_forget(c, found.slot);
 	if (found.ghost)
 		cache_count(&counters->refaults);
 	cache_count(&counters->puts);
@@ -351,7 +351,7 @@ spw_cache_remove(struct spw_cache *c, const void *key, size_t key_bytes)
 			    key_bytes);
 	gone = !slot || cache_is_expired(index_entry(slot));
 	if (slot)
-		cache_forget(slot);
+		cache_forget(c, slot);
 	writer_leave();
 	return gone ? -ENOENT : 0;
 }

@@ -59,7 +59,8 @@ struct spw_cache {
 	_Atomic bool huge;               /* large enough for huge pages */
 	_Atomic uint64_t resident_bytes; /* that its segments may have */
 	_Atomic uint32_t segments;
-	_Atomic uint64_t seals; /* segments sealed so far: their order */
+	_Atomic uint64_t seals;      /* segments sealed so far: their order */
+	_Atomic uint64_t dead_bytes; /* of its segments */
 	_Atomic uint64_t full_until_ns; /* not worth asking for more before */
 	/* Past their grace period, with their memory, ready to be filled. */
 	_Atomic uint32_t spares[CACHE_SPARES_MAX];
@@ -102,18 +103,20 @@ cache_count(_Atomic uint64_t *mine)
 
 /* The bytes of a current slot of this cache are of no use any more. */
 static inline void
-cache_forget_bytes(uint64_t slot)
+cache_forget_bytes(struct spw_cache *c, uint64_t slot)
 {
+	uint32_t bytes = (uint32_t)entry_bytes(index_entry(slot));
+
 	atomic_fetch_add_explicit(&segment_at(slot_segment(slot))->dead_bytes,
-				  (uint32_t)entry_bytes(index_entry(slot)),
-				  memory_order_relaxed);
+				  bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&c->dead_bytes, bytes, memory_order_relaxed);
 }
 
 /* Nor is the entry one of the index. */
 static inline void
-cache_forget(uint64_t slot)
+cache_forget(struct spw_cache *c, uint64_t slot)
 {
-	cache_forget_bytes(slot);
+	cache_forget_bytes(c, slot);
 	atomic_fetch_add_explicit(&segment_at(slot_segment(slot))->dead_entries,
 				  1, memory_order_relaxed);
 }
@@ -222,6 +225,9 @@ void space_fork_child(struct spw_cache *c);
 
 /* What may be resident of it, index included. */
 uint64_t grow_held_bytes(const struct spw_cache *c);
+/* Whether a `part`-th of it is dead, and should be used first. */
+#define LITTER_PART 4
+bool grow_is_littered(const struct spw_cache *c, unsigned part);
 /* Whether it may hold so much more. */
 bool grow_is_allowed(struct spw_cache *c, size_t bytes, bool look);
 
@@ -234,13 +240,14 @@ struct evict_ask {
 	uint64_t deadline_ns;   /* CLOCK_MONOTONIC; 0: none */
 	bool drop;              /* whole segments at once, nothing is copied */
 	bool cold_only;         /* what was never hit */
+	bool dead_only;         /* what is mostly dead: nothing live is lost */
 };
 
 /* Gives memory back: bytes. On spillway's own threads, or inline under
  * threads:never; outside of any section. */
 uint64_t evict_release(struct spw_cache *c, const struct evict_ask *ask);
-/* A batch for the reserve. False: it wants more, and there is more. */
-bool evict_refill(struct spw_cache *c);
+/* A batch for the reserve, of what is mostly dead or of anything. False: it wants more, and there is more. */
+bool evict_refill(struct spw_cache *c, bool dead_only);
 /* Everything, now: slots go stale at once, memory goes later. */
 void evict_clear(struct spw_cache *c);
 /* What is closed by evict_clear() and has waited long enough. */

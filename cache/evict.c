@@ -53,6 +53,7 @@ settle_books(struct spw_cache *c, uint32_t index)
 	const struct segment *s = segment_at(index);
 	uint32_t gone = s->entries - atomic_load(&s->dead_entries);
 
+	atomic_fetch_sub(&c->dead_bytes, atomic_load(&s->dead_bytes));
 	atomic_fetch_sub(&c->index.entries, gone);
 	core_count(&c->evicted_entries, gone);
 }
@@ -430,9 +431,9 @@ spares_missing(const struct spw_cache *c)
 }
 
 bool
-evict_refill(struct spw_cache *c)
+evict_refill(struct spw_cache *c, bool dead_only)
 {
-	struct evict_ask ask = { .target_bytes = 0 };
+	struct evict_ask ask = { .dead_only = dead_only };
 	unsigned missing;
 	bool more = true;
 

@@ -4,7 +4,8 @@
  *
  * Called by space.c and offer.c. A cache grows while the gate has credit,
  * which is headroom above the soft watermark, and while it is below its own
- * max_bytes; beyond that it recycles. Where credit is out somebody has to look
+ * max_bytes; beyond that it recycles, as it does where a quarter of it is dead:
+ * what was replaced or removed. Where credit is out somebody has to look
  * again: who may wait does, for LOOK_NS, and then not again for FULL_NS.
  *
  * No lock; all of it is hints.
@@ -20,6 +21,7 @@
 #define LOOK_NS (2 * CLOCK_MS)
 #define FULL_NS (50 * CLOCK_MS)
 #define PLENTY_BYTES (32ll << 20)
+#define LITTER_MIN_BYTES (16ull << 20)
 #define COOL_NS (2 * CLOCK_S)
 #define WAS_PLENTY_BYTES (256ull << 20)
 
@@ -88,4 +90,16 @@ grow_is_allowed(struct spw_cache *c, size_t bytes, bool look)
 		atomic_store_explicit(&c->full_until_ns, now + FULL_NS,
 				      memory_order_relaxed);
 	return held < SMALL_BYTES && !gate_is_hopeless();
+}
+
+bool
+grow_is_littered(const struct spw_cache *c, unsigned part)
+{
+	uint64_t dead = atomic_load_explicit(&c->dead_bytes,
+					     memory_order_relaxed);
+
+	return dead >= LITTER_MIN_BYTES &&
+	       dead >= atomic_load_explicit(&c->resident_bytes,
+					    memory_order_relaxed) /
+			       part;
 }

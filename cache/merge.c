@@ -110,7 +110,7 @@ move_survivor(struct spw_cache *c, uint32_t index, const struct survivor *s)
 	if (soft ? soft_move(c, s->hash, slot, moved) :
 		   index_move(&c->index, s->hash, slot, moved)) {
 		if (!soft)
-			cache_forget(slot);
+			cache_forget(c, slot);
 		core_count(&c->merged_bytes, s->bytes);
 	} else {
 		space_unalloc_merged(c, s->bytes);

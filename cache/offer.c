@@ -194,6 +194,7 @@ serve_request(struct spw_cache *c)
 static void
 run_job(struct job *job)
 {
+	bool evict;
 	struct spw_cache *c =
 		(struct spw_cache *)(void *)((char *)job -
 					     offsetof(struct spw_cache, job));
@@ -201,10 +202,11 @@ run_job(struct job *job)
 	serve_request(c);
 	if (atomic_load(&c->closing))
 		evict_closed(c);
+	evict = atomic_exchange(&c->dry, false) ||
+		!grow_is_allowed(c, SEGMENT_BYTES, false);
 	/* A batch each time, so that others have their turn. */
-	if ((atomic_exchange(&c->dry, false) ||
-	     !grow_is_allowed(c, SEGMENT_BYTES, false)) &&
-	    !evict_refill(c))
+	if ((evict || grow_is_littered(c, LITTER_PART)) &&
+	    !evict_refill(c, !evict))
 		offer_post(c);
 	if (c->max_bytes && grow_held_bytes(c) > c->max_bytes + OVER_BYTES) {
 		struct evict_ask over = {

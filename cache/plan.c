@@ -32,7 +32,8 @@
 #define COST_FREE_US 10u      /* log2: dearer than a millisecond counts */
 #define RANKS 256u
 #define RANK_YOUNG (RANKS - 1)
-#define RANK_COLD 6u /* mostly never hit */
+#define RANKS_DEAD 4u
+#define RANK_COLD (RANKS_DEAD + 6u) /* mostly never hit */
 #define SAMPLES 16u
 #define SAMPLES_SURE 64u
 #define SCORE_NEVER_HIT 1u /* put lately, at most */
@@ -188,9 +189,12 @@ rank_of(const struct spw_cache *c, const struct segment *s, uint32_t mean)
 						 memory_order_relaxed);
 	bool young = seals - s->sealed_order <= segments / YOUNG_PART;
 
+	/* First what is mostly dead, the deadest before. */
 	if (dead_bytes(s) * 2 >= s->filled_bytes)
-		return 0;
-	if (young && mean * 2 > RANK_COLD)
+		return (uint32_t)((s->filled_bytes - dead_bytes(s)) * 2 *
+				  (RANKS_DEAD - 1) / s->filled_bytes);
+	mean += RANKS_DEAD;
+	if (young && mean * 2 > RANK_COLD + RANKS_DEAD)
 		return RANK_YOUNG;
 	return mean < RANK_YOUNG ? mean : RANK_YOUNG - 1;
 }
@@ -363,7 +367,8 @@ plan_next(struct spw_cache *c, const struct evict_ask *ask)
 		uint32_t index = plan.order[plan.next];
 		uint32_t rank = index ? segment_at(index)->rank : 0;
 
-		if (ask->cold_only && rank >= RANK_COLD)
+		if ((ask->cold_only && rank >= RANK_COLD) ||
+		    (ask->dead_only && rank >= RANKS_DEAD))
 			return 0;
 		if (plan.older_than_ns && rank >= RANK_YOUNG - 4)
 			return 0; /* all of its sample was read since */

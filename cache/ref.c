@@ -224,7 +224,7 @@ end_reservation(struct spw_reservation *r, bool commit)
 		if (commit)
 			publish(c, r, slot);
 		else
-			cache_forget_bytes(slot);
+			cache_forget_bytes(c, slot);
 	}
 	writer_leave();
 	segment_unpin(slot_segment(slot));

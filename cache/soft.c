@@ -361,7 +361,7 @@ spw_soft_free(struct spw_cache *c, spw_soft_t soft)
 	writer_enter();
 	slot = atomic_exchange(slot_of(c, soft), 0);
 	if (slot && segment_is_current(c->index.owner, slot))
-		cache_forget_bytes(slot);
+		cache_forget_bytes(c, slot);
 	writer_leave();
 	handle_put(&c->soft, soft);
 }
@@ -379,7 +379,7 @@ soft_move(struct spw_cache *c, uint64_t handle, uint64_t from, uint64_t to)
 	/* As in spw_soft_alloc(). Of the old one, the copy has gone along. */
 	atomic_fetch_add(&segment_at(slot_segment(to))->dead_entries, 1);
 	if (atomic_compare_exchange_strong(slot_of(c, handle), &from, to)) {
-		cache_forget_bytes(from);
+		cache_forget_bytes(c, from);
 		return true;
 	}
 	atomic_fetch_sub(&segment_at(slot_segment(to))->dead_entries, 1);

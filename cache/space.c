@@ -39,6 +39,7 @@
 #define SWEEP_OPENS (SLOT_GENERATION_MAX / 4 + 1)
 #define NAP_NS (1 * CLOCK_MS)
 #define WAITS_MAX 100u
+#define LITTER_WAIT_PART 2
 
 static struct shard *
 my_shard(struct spw_cache *c)
@@ -279,9 +280,12 @@ space_obtain(struct spw_cache *c)
 
 	if (base_unlikely(!core_running()) && may_wait)
 		core_start(); /* a forked child's first */
-	grow = grow_is_allowed(c, SEGMENT_BYTES, may_wait);
+	/* Where most of it is dead, that is worth a wait. */
+	grow = !grow_is_littered(c, LITTER_WAIT_PART) &&
+	       grow_is_allowed(c, SEGMENT_BYTES, may_wait);
 	segment = space_spare_take(c);
-	if (!grow && spares_count(c) < space_spares_wanted(c))
+	if ((!grow || grow_is_littered(c, LITTER_PART)) &&
+	    spares_count(c) < space_spares_wanted(c))
 		offer_post(c);
 	if (!segment && grow)
 		segment = take_fresh(c, 1, true);
@@ -484,7 +488,7 @@ space_init(struct spw_cache *c)
 static void
 settle_child(struct spw_cache *c)
 {
-	uint64_t entries = 0, resident = 0;
+	uint64_t entries = 0, resident = 0, dead = 0;
 	uint32_t high = segment_high(), segments = 0, closing = 0;
 
 	for (uint32_t i = 1; i < high; i++) {
@@ -507,6 +511,7 @@ settle_child(struct spw_cache *c)
 			atomic_store(&s->state, state = SEGMENT_CLOSED);
 		closing += state == SEGMENT_CLOSED;
 		segments += s->run;
+		dead += atomic_load(&s->dead_bytes);
 		resident += s->charged_bytes;
 		if (state == SEGMENT_SEALED || state == SEGMENT_CLOSED)
 			entries += s->entries - atomic_load(&s->dead_entries);
@@ -520,6 +525,7 @@ settle_child(struct spw_cache *c)
 			   atomic_load(
 				   &segment_at(shard->segment)->dead_entries);
 	}
+	atomic_store(&c->dead_bytes, dead);
 	atomic_store(&c->index.entries, entries);
 	atomic_store(&c->segments, segments);
 	atomic_store(&c->resident_bytes, resident);
