@@ -105,8 +105,7 @@ check_options(const struct spw_arena_options *o)
 			      "options.size is not sizeof(struct "
 			      "spw_arena_options)",
 			      -EINVAL);
-	if (!o->name || !o->name[0] ||
-	    strnlen(o->name, SETTINGS_NAME_BYTES) >= SETTINGS_NAME_BYTES)
+	if (!settings_is_name(o->name))
 		return refuse(o->name, "a name of 1 to 63 bytes is needed",
 			      -EINVAL);
 	if (o->flags & ~(SPW_ARENA_RECLAIMABLE | SPW_ARENA_HUGE))

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <spillway/shrinker.h>
 
@@ -45,6 +46,14 @@ enum settings_source {
 #define SETTINGS_GC_AUTO 0x2u
 
 #define SETTINGS_NAME_BYTES 64
+
+/* Whether it can be the name of a shrinker, an arena, a cache: 1 to 63 bytes. */
+static inline bool
+settings_is_name(const char *name)
+{
+	return name && name[0] &&
+	       strnlen(name, SETTINGS_NAME_BYTES) < SETTINGS_NAME_BYTES;
+}
 #define SETTINGS_TIERS_MAX 16
 
 /* tier:NAME=cold */

@@ -53,8 +53,7 @@ check_options(const struct spw_cache_options *o)
 			      "options.size is not sizeof(struct "
 			      "spw_cache_options)",
 			      -EINVAL);
-	if (!o->name || !o->name[0] ||
-	    strnlen(o->name, SETTINGS_NAME_BYTES) >= SETTINGS_NAME_BYTES)
+	if (!settings_is_name(o->name))
 		return refuse(o->name, "a name of 1 to 63 bytes is needed",
 			      -EINVAL);
 	if ((int)o->tier < 0 || o->tier > SPW_TIER_LAST)

@@ -9,8 +9,8 @@
  *	+8   with ENTRY_EXTRA: expiry and cost
  *	     the key, padded to 8; the value, padded to 8
  *
- * Usage: entry_walk from the beginning of a sealed segment gives one after
- * the other: entry_bytes() is the way to the next.
+ * Usage: from the beginning of a sealed segment one follows the other:
+ * entry_bytes() is the way to the next.
  *
  * Caveats: hits are counted exactly up to 4, then with a chance of 1 in 2, 4,
  * 8 ... up to 15 (Morris' counter), so that what is hot is not written. The

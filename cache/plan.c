@@ -146,13 +146,15 @@ sample(const struct spw_cache *c, uint32_t index, unsigned samples,
 	for (unsigned i = 0; i < samples && at < end; i++) {
 		const struct entry *e = (const struct entry *)(const void *)at;
 		size_t own = entry_bytes(e);
+		uint32_t score;
 
 		bytes += own;
 		at += own;
 		if (!is_live(c, index, e))
 			continue;
-		sum += score_of(c, e) * own;
-		bytes_by_score[score_of(c, e)] += own;
+		score = score_of(c, e);
+		sum += score * own;
+		bytes_by_score[score] += own;
 		if (estimates)
 			estimate(c, e, own);
 	}

@@ -57,8 +57,7 @@ struct segment {
 	uint8_t ready;          /* readable and writable */
 	uint8_t advice;         /* SEGMENT_PAGES_* as last advised */
 	uint8_t rank;           /* how warm it is (plan.c) */
-	uint8_t padding;
-	uint64_t sealed_order; /* the cache's n-th */
+	uint64_t sealed_order;  /* the cache's n-th */
 };
 
 enum { SEGMENT_PAGES_ANY, SEGMENT_PAGES_HUGE, SEGMENT_PAGES_SMALL };

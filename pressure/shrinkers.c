@@ -132,8 +132,7 @@ check_options(const struct spw_shrinker_options *o)
 	if (o->size != sizeof *o)
 		return refuse(NULL, "options.size is not sizeof(struct "
 				    "spw_shrinker_options)");
-	if (!o->name || !o->name[0] ||
-	    strnlen(o->name, SETTINGS_NAME_BYTES) >= SETTINGS_NAME_BYTES)
+	if (!settings_is_name(o->name))
 		return refuse(o->name, "a name of 1 to 63 bytes is needed");
 	if (!o->shrink)
 		return refuse(o->name, "options.shrink is NULL");
