@@ -37,8 +37,8 @@ file_open(const char *path)
 	return error;
 }
 
-ssize_t
-file_pread(int fd, char *buffer, size_t bytes)
+static ssize_t
+read_from_start(int fd, char *buffer, size_t bytes, bool record)
 {
 	size_t have = 0;
 	int saved = errno;
@@ -48,7 +48,8 @@ file_pread(int fd, char *buffer, size_t bytes)
 		n = pread(fd, buffer + have, bytes - have, (off_t)have);
 		if (n > 0)
 			have += (size_t)n;
-	} while ((n > 0 && have < bytes) || (n < 0 && errno == EINTR));
+	} while ((n > 0 && have < bytes && !record) ||
+		 (n < 0 && errno == EINTR));
 	if (n < 0)
 		n = -errno;
 	else if (have == bytes)
@@ -58,6 +59,18 @@ file_pread(int fd, char *buffer, size_t bytes)
 	buffer[have < bytes ? have : bytes - 1] = '\0';
 	errno = saved;
 	return n;
+}
+
+ssize_t
+file_pread(int fd, char *buffer, size_t bytes)
+{
+	return read_from_start(fd, buffer, bytes, false);
+}
+
+ssize_t
+file_pread_record(int fd, char *buffer, size_t bytes)
+{
+	return read_from_start(fd, buffer, bytes, true);
 }
 
 ssize_t

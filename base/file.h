@@ -23,6 +23,10 @@ int file_open(const char *path);
 /* Reads from offset 0, ends it with NUL: length or -errno; -EFBIG. */
 ssize_t file_pread(int fd, char *buffer, size_t bytes);
 
+/* The same in one system call, for a file that the kernel makes whole: a
+ * number, or one record of a seq_file (memory.stat, meminfo, statm). */
+ssize_t file_pread_record(int fd, char *buffer, size_t bytes);
+
 /* Open, read, close. */
 ssize_t file_read(const char *path, char *buffer, size_t bytes);
 

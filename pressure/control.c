@@ -301,7 +301,7 @@ answer_state(struct client *c, enum control_verb verb)
 		json_number(&j, "reclaimable_bytes",
 			    engine_reclaimable_bytes());
 	}
-	json_number(&j, "resident_bytes", view.resident_bytes);
+	json_number(&j, "resident_bytes", view.reading.resident_bytes);
 	describe_pressure(&j, &view.level, &view.reading);
 	if (verb == CONTROL_STAT) {
 		write_counters(&j, &stats);

@@ -24,8 +24,14 @@
 /* The fastest growth that was measured: a thread touching fresh pages. */
 #define BURST_BYTES_PER_S 2500000000ull
 
+/* Slower growth is none. */
+#define SLOW_BYTES_PER_S (16 * MIB)
+#define NOISE_MAX_BYTES (8 * MIB)
+
 #define POLL_MIN_NS (1 * CLOCK_MS)
-#define POLL_OWN_MIN_NS (10 * CLOCK_MS)
+/* At `limit:` nobody dies; a wake-up of a virtual machine costs 50 us. */
+#define POLL_OWN_GROWING_NS (10 * CLOCK_MS)
+#define POLL_OWN_NS (40 * CLOCK_MS)
 #define POLL_GROWING_MAX_NS (100 * CLOCK_MS)
 /* A program that grows looks again at least so often: it may have been moved
  * to another group. */
@@ -97,7 +103,38 @@ same_measure(const struct level *level, const struct limits_reading *r)
 	       r->stat_read == level->last_stat_read;
 }
 
-/* What others grew by, as a rate that rises fast and falls within 100 ms. */
+/*
+ * What others grew by since the last reading. Page cache that streams makes
+ * usage and its own size, which are read one after the other and counted in
+ * batches for each processor, differ by some MiB from one reading to the next
+ * (measured: 3 of 60, which as growth of 10 ms would be 200 MB/s): what does
+ * not rise above `base` by more than that is not growth. base falls at once
+ * with usage and rises with our own heap, and by what is too slow to matter.
+ */
+static uint64_t
+grown_bytes(struct level *level, const struct level_input *input, uint64_t used,
+	    uint64_t ns)
+{
+	const struct limits_reading *r = &input->reading;
+	uint64_t noise = smaller(r->cache_bytes / 8, NOISE_MAX_BYTES);
+	uint64_t slow = smaller(ns, CLOCK_S) / 1000 * SLOW_BYTES_PER_S /
+			(CLOCK_S / 1000);
+	uint64_t excess;
+
+	level->base_bytes += input->charged_bytes - level->last_charged_bytes;
+	if (!level->last_ns || !same_measure(level, r) ||
+	    used < level->base_bytes)
+		level->base_bytes = used;
+	excess = used - level->base_bytes;
+	if (excess <= noise) {
+		level->base_bytes += smaller(excess, slow);
+		return 0;
+	}
+	level->base_bytes = used - noise;
+	return excess - noise;
+}
+
+/* As a rate that rises fast and falls within 100 ms. */
 static void
 note_growth(struct level *level, const struct level_input *input)
 {
@@ -105,16 +142,12 @@ note_growth(struct level *level, const struct level_input *input)
 	uint64_t used = r->usage_bytes -
 			smaller(r->usage_bytes, r->cache_bytes);
 	uint64_t ns = input->now_ns - level->last_ns;
-	uint64_t grown = 0, rate, tau;
+	uint64_t own = input->charged_bytes - level->last_charged_bytes;
+	uint64_t grown, rate, tau;
 
 	if (ns < CLOCK_MS / 2 && level->last_ns)
 		return;
-	if (level->last_ns && same_measure(level, r) &&
-	    used > level->last_used_bytes) {
-		uint64_t own = input->charged_bytes - level->last_charged_bytes;
-		grown = used - level->last_used_bytes;
-		grown -= smaller(grown, own);
-	}
+	grown = grown_bytes(level, input, used, ns);
 	if (ns > CLOCK_S)
 		ns = CLOCK_S;
 	rate = ns ? (uint64_t)((double)grown * 1e9 / (double)ns) : 0;
@@ -128,11 +161,12 @@ note_growth(struct level *level, const struct level_input *input)
 				    (double)level->growth_bytes_per_s) *
 					   (double)ns / (double)tau);
 	/* After a long sleep the rate is an average of nothing: who crossed a
-	 * threshold is looked at again soon. */
-	if (rate > 16 * MIB || input->crossed)
+	 * threshold is looked at again soon; so is our own heap at `limit:`,
+	 * where it may go on without credit. */
+	if (rate > SLOW_BYTES_PER_S || input->crossed ||
+	    (r->kind == LIMITS_OWN && own >= MIB))
 		level->growing_until_ns = input->now_ns + CLOCK_S / 4;
 	level->last_ns = input->now_ns;
-	level->last_used_bytes = used;
 	level->last_kind = r->kind;
 	level->last_group = r->group;
 	level->last_stat_read = r->stat_read;
@@ -140,19 +174,29 @@ note_growth(struct level *level, const struct level_input *input)
 }
 
 /*
- * Stalls count where memory is indeed short: a stall of somebody else's
- * cgroup, or of page-cache reclaim with headroom left, is not ours.
- * The size is senpai's curve: 1 to 25 % of what there is.
+ * Stalls count where memory is indeed short. A group whose page cache is
+ * reclaimed stalls for 2 to 10 % of the time with headroom left, and on
+ * cgroup v1 the only stall that is told is the whole machine's: of a group,
+ * one counts where headroom is low already. The machine's own counts below a
+ * quarter, since MemAvailable is an estimate.
  */
-static void
-note_stall(struct level *level, const struct level_input *input)
+static bool
+stall_is_ours(const struct limits_reading *r, enum spw_level by_headroom)
 {
-	const struct limits_reading *r = &input->reading;
-	bool near = r->limit_bytes == UINT64_MAX ||
-		    r->headroom_bytes < r->limit_bytes / 4;
+	return by_headroom > SPW_LEVEL_NONE || r->limit_bytes == UINT64_MAX ||
+	       (r->kind == LIMITS_MACHINE &&
+		r->headroom_bytes < r->limit_bytes / 4);
+}
+
+/* The size is senpai's curve: 1 to 25 % of what there is. */
+static void
+note_stall(struct level *level, const struct level_input *input,
+	   enum spw_level by_headroom)
+{
 	uint64_t part = 0;
 
-	if (near && input->stall_us >= STALL_US) {
+	if (input->stall_us >= STALL_US &&
+	    stall_is_ours(&input->reading, by_headroom)) {
 		uint64_t times = input->stall_us / STALL_US;
 		part = 100 + smaller(times * times * 25, 2400);
 	}
@@ -264,6 +308,7 @@ poll_interval(const struct level *level, const struct level_input *in,
 	uint64_t h = in->reading.headroom_bytes;
 	uint64_t ns, spare;
 	bool growing = in->now_ns < level->growing_until_ns;
+	uint64_t own_ns = growing ? POLL_OWN_GROWING_NS : POLL_OWN_NS;
 
 	if (in->reading.limit_bytes == UINT64_MAX)
 		return level->level > SPW_LEVEL_NONE ? CLOCK_S / 2 :
@@ -281,8 +326,8 @@ poll_interval(const struct level *level, const struct level_input *in,
 		ns = CLOCK_S / 2; /* to see that it is over */
 	if (ns < POLL_MIN_NS)
 		ns = POLL_MIN_NS;
-	if (in->reading.kind == LIMITS_OWN && ns < POLL_OWN_MIN_NS)
-		ns = POLL_OWN_MIN_NS; /* nobody dies there */
+	if (in->reading.kind == LIMITS_OWN && ns < own_ns)
+		ns = own_ns;
 	return ns < POLL_IDLE_MAX_NS ? ns : POLL_IDLE_MAX_NS;
 }
 
@@ -300,9 +345,9 @@ level_update(struct level *level, const struct level_input *input,
 	enum spw_level now;
 
 	note_growth(level, input);
-	note_stall(level, input);
 	watermarks(level, &input->reading, output);
 	now = level_of_headroom(input, output, &output->deficit_bytes);
+	note_stall(level, input, now);
 	if (input->now_ns < level->stalled_until_ns && now < SPW_LEVEL_MEDIUM)
 		now = SPW_LEVEL_MEDIUM;
 	if (output->deficit_bytes < level->stall_deficit_bytes)

@@ -42,7 +42,7 @@ struct level_output {
 
 struct level {
 	uint64_t last_ns;
-	uint64_t last_used_bytes;
+	uint64_t base_bytes; /* what is above it is growth */
 	uint64_t last_charged_bytes;
 	enum limits_kind last_kind;
 	unsigned last_group;

@@ -27,11 +27,13 @@
 #include "pressure/limits_find.h"
 
 #define TEXT_BYTES 8192
-/* A machine with more than this free is looked at every 16th time, */
+/* A machine with more than this free is not looked at each time, but before
+ * eight threads that touch fresh pages could have brought it there. */
 #define MACHINE_NEAR_BYTES (2ull << 30)
-#define MACHINE_EVERY 16
-/* or when it was not for so long. */
+#define MACHINE_BYTES_PER_NS 20
 #define MACHINE_OLD_NS (20 * CLOCK_MS)
+/* Mounts, namespaces and the like are looked at every so many refreshes. */
+#define FIND_EVERY 16
 
 static bool
 wanted(unsigned source)
@@ -78,11 +80,12 @@ read_below_root(const char *path, char *text, size_t bytes)
 }
 
 static uint64_t
-rlimit_bytes(int resource)
+rlimit_of(int resource)
 {
 	struct rlimit limit;
 
-	if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+	if (!wanted(SETTINGS_RLIMIT) || getrlimit(resource, &limit) != 0 ||
+	    limit.rlim_cur == RLIM_INFINITY)
 		return UINT64_MAX;
 	return limit.rlim_cur;
 }
@@ -93,11 +96,8 @@ look_around(struct limits *limits)
 	int error = 0;
 
 	limits->why[0] = '\0';
-	limits->rlimit_as = wanted(SETTINGS_RLIMIT) ? rlimit_bytes(RLIMIT_AS) :
-						      UINT64_MAX;
-	limits->rlimit_data = wanted(SETTINGS_RLIMIT) ?
-				      rlimit_bytes(RLIMIT_DATA) :
-				      UINT64_MAX;
+	limits->rlimit_as = rlimit_of(RLIMIT_AS);
+	limits->rlimit_data = rlimit_of(RLIMIT_DATA);
 	if (wanted(SETTINGS_CGROUP))
 		error = limits_find_groups(limits);
 	else
@@ -144,11 +144,22 @@ fingerprint(const struct limits *limits)
 	return sum;
 }
 
+/* Whether the little that changes still is what it was. */
+static bool
+is_unchanged(const struct limits *limits)
+{
+	return limits->rlimit_as == rlimit_of(RLIMIT_AS) &&
+	       limits->rlimit_data == rlimit_of(RLIMIT_DATA) &&
+	       wanted(SETTINGS_CGROUP) && limits_find_unchanged(limits);
+}
+
 bool
 limits_refresh(struct limits *limits)
 {
 	uint64_t before = fingerprint(limits);
 
+	if (limits->refreshes++ % FIND_EVERY && is_unchanged(limits))
+		return false;
 	limits_find_close(limits);
 	look_around(limits);
 	return fingerprint(limits) != before;
@@ -164,7 +175,7 @@ read_group(const struct limits_group *group, int fd, const char *name,
 	char path[PATH_MAX];
 
 	if (fd >= 0)
-		return file_pread(fd, text, bytes);
+		return file_pread_record(fd, text, bytes);
 	return limits_find_path(group, name, path) ?
 		       -ENAMETOOLONG :
 		       file_read(path, text, bytes);
@@ -240,10 +251,15 @@ read_one_group(struct limits *limits, unsigned index, uint64_t stat_below,
 	consider(reading, &one);
 }
 
-/*
- * MemAvailable counts reclaimable cache already. While it is plenty it is
- * read every 16th time, but for who looks rarely.
- */
+static uint64_t
+machine_lasts_ns(const struct limits *limits)
+{
+	uint64_t spare = below(limits->machine_available, MACHINE_NEAR_BYTES);
+
+	return spare ? MACHINE_OLD_NS + spare / MACHINE_BYTES_PER_NS : 0;
+}
+
+/* MemAvailable counts reclaimable cache already. */
 static void
 read_machine(struct limits *limits, struct limits_reading *reading)
 {
@@ -252,12 +268,10 @@ read_machine(struct limits *limits, struct limits_reading *reading)
 	char text[TEXT_BYTES];
 	uint64_t now = clock_now_ns();
 
-	if (limits->machine_available < MACHINE_NEAR_BYTES ||
-	    limits->reads % MACHINE_EVERY == 1 ||
-	    now - limits->machine_ns > MACHINE_OLD_NS) {
+	if (now - limits->machine_ns >= machine_lasts_ns(limits)) {
 		ssize_t n = limits->meminfo_fd >= 0 ?
-				    file_pread(limits->meminfo_fd, text,
-					       sizeof text) :
+				    file_pread_record(limits->meminfo_fd, text,
+						      sizeof text) :
 				    read_below_root("/proc/meminfo", text,
 						    sizeof text);
 
@@ -278,22 +292,18 @@ static void
 read_process(struct limits *limits, struct limits_reading *reading)
 {
 	struct limits_reading one = { .stat_read = true };
-	uint64_t own = atomic_load_explicit(&settings()->limit_bytes,
-					    memory_order_relaxed);
 	uint64_t pages[7];
 	char text[256];
 	ssize_t n;
 
-	if (own == UINT64_MAX && limits->rlimit_as == UINT64_MAX &&
-	    limits->rlimit_data == UINT64_MAX)
-		return;
 	n = limits->statm_fd >= 0 ?
-		    file_pread(limits->statm_fd, text, sizeof text) :
+		    file_pread_record(limits->statm_fd, text, sizeof text) :
 		    read_below_root("/proc/self/statm", text, sizeof text);
 	if (n <= 0 || limits_parse_statm(text, pages) != 0)
 		return;
 	one.kind = LIMITS_OWN;
-	one.limit_bytes = own;
+	one.limit_bytes = atomic_load_explicit(&settings()->limit_bytes,
+					       memory_order_relaxed);
 	one.usage_bytes = pages[1] * limits->page_bytes;
 	consider(reading, &one);
 	/* These count address space, which no purge gives back: what the heap
@@ -308,6 +318,7 @@ read_process(struct limits *limits, struct limits_reading *reading)
 	one.usage_bytes = below(pages[5] * limits->page_bytes,
 				limits->heap_free_bytes);
 	consider(reading, &one);
+	reading->resident_bytes = pages[1] * limits->page_bytes;
 }
 
 void
@@ -319,7 +330,6 @@ limits_read(struct limits *limits, uint64_t stat_below_bytes,
 	reading->headroom_bytes = UINT64_MAX;
 	reading->headroom_raw_bytes = UINT64_MAX;
 	reading->headroom_above_bytes = UINT64_MAX;
-	limits->reads++;
 	for (unsigned i = 0; i < limits->groups_count; i++)
 		read_one_group(limits, i, stat_below_bytes, reading);
 	if (wanted(SETTINGS_MACHINE))

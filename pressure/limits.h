@@ -57,7 +57,7 @@ struct limits {
 	uint64_t heap_free_bytes; /* mapped and not in use; the caller's word */
 	int meminfo_fd, statm_fd; /* -1 where not kept open */
 	uint64_t page_bytes;
-	unsigned reads;
+	unsigned refreshes;
 	uint64_t machine_ns; /* when meminfo was last read */
 	uint64_t machine_total, machine_available; /* as last read */
 	char cgroup_line[LIMITS_PATH_BYTES]; /* to see that we were moved */
@@ -78,6 +78,7 @@ struct limits_reading {
 	 * of: its ancestors, the machine; UINT64_MAX: none. */
 	uint64_t headroom_above_bytes;
 	bool stat_read;
+	uint64_t resident_bytes; /* of this process; 0: not known */
 };
 
 /* 0, or -errno with limits->why; a process without any cgroup is no error. */

@@ -83,6 +83,13 @@ read_in(const struct limits_group *group, const char *name, char *into,
 	return error ? error : file_read(path, into, bytes);
 }
 
+/* The limits of a group by name; v1 has but one. */
+static const char *
+limit_name(const struct limits *limits)
+{
+	return limits->v2 ? "memory.max" : "memory.limit_in_bytes";
+}
+
 /* A limit that cannot be read is none, and said. */
 static uint64_t
 read_limit(struct limits *limits, const struct limits_group *group,
@@ -125,9 +132,7 @@ add_group(struct limits *limits, const char *path)
 		return; /* v2's root, or a leaf that has no controller */
 	memcpy(group->path, path, strlen(path) + 1);
 	group->usage_fd = group->stat_fd = -1;
-	group->max_bytes = read_limit(limits, group,
-				      limits->v2 ? "memory.max" :
-						   "memory.limit_in_bytes");
+	group->max_bytes = read_limit(limits, group, limit_name(limits));
 	group->high_bytes = limits->v2 ?
 				    read_limit(limits, group, "memory.high") :
 				    UINT64_MAX;
@@ -310,25 +315,66 @@ open_groups(struct limits *limits)
 	}
 }
 
+/* The own group's path: its version, or an error of limits_parse_cgroup();
+ * -EIO: there is no such file. */
+static int
+read_cgroup_line(char *line, size_t bytes)
+{
+	char path[PATH_MAX];
+
+	if (file_path(path, sizeof path, settings()->root,
+		      "/proc/self/cgroup") != 0 ||
+	    file_read(path, text, sizeof text) <= 0)
+		return -EIO;
+	return limits_parse_cgroup(text, line, bytes);
+}
+
+static bool
+says(const struct limits_group *group, const char *name, uint64_t bytes)
+{
+	char number[64];
+	uint64_t now;
+
+	return read_in(group, name, number, sizeof number) > 0 &&
+	       limits_parse_limit(number, &now) == 0 && now == bytes;
+}
+
+bool
+limits_find_unchanged(const struct limits *limits)
+{
+	char line[LIMITS_PATH_BYTES];
+
+	if (!limits->groups_count || limits->hidden || limits->why[0] ||
+	    read_cgroup_line(line, sizeof line) != (limits->v2 ? 2 : 1) ||
+	    strcmp(line, limits->cgroup_line) != 0)
+		return false;
+	for (unsigned i = 0; i < limits->groups_count; i++) {
+		const struct limits_group *group = &limits->groups[i];
+
+		if (!says(group, limit_name(limits), group->max_bytes) ||
+		    (limits->v2 &&
+		     !says(group, "memory.high", group->high_bytes)))
+			return false;
+	}
+	return true;
+}
+
 int
 limits_find_groups(struct limits *limits)
 {
 	char directory[LIMITS_PATH_BYTES], top[LIMITS_PATH_BYTES];
-	char path[PATH_MAX];
 	struct mount mount;
-	int version, error;
+	int version;
 
 	limits->groups_count = 0;
 	limits->hidden = false;
 	limits->cgroup_line[0] = '\0';
-	error = file_path(path, sizeof path, settings()->root,
-			  "/proc/self/cgroup");
-	if (error || file_read(path, text, sizeof text) <= 0) {
+	version = read_cgroup_line(limits->cgroup_line,
+				   sizeof limits->cgroup_line);
+	if (version == -EIO) {
 		say(limits, "/proc/self/cgroup cannot be read");
 		return -ENOENT;
 	}
-	version = limits_parse_cgroup(text, limits->cgroup_line,
-				      sizeof limits->cgroup_line);
 	if (version < 0) {
 		limits->cgroup_line[0] = '\0';
 		say(limits, version == -ENOENT ?

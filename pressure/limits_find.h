@@ -20,6 +20,13 @@
  */
 int limits_find_groups(struct limits *limits);
 
+/*
+ * Whether the process is still in the same group, with the limits as they were
+ * found, all of them readable; what else could have changed (mounts,
+ * use_hierarchy) is not looked at.
+ */
+bool limits_find_unchanged(const struct limits *limits);
+
 /* Closes what the groups hold open, and forgets them. */
 void limits_find_close(struct limits *limits);
 

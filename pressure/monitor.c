@@ -165,23 +165,6 @@ recently_charged(uint64_t now, uint64_t charged)
 }
 
 static uint64_t
-resident_bytes(void)
-{
-	char text[128];
-	uint64_t pages[7];
-
-	if (limits.statm_fd >= 0) {
-		if (file_pread(limits.statm_fd, text, sizeof text) <= 0)
-			return 0;
-	} else if (file_read("/proc/self/statm", text, sizeof text) <= 0) {
-		return 0;
-	}
-	return limits_parse_statm(text, pages) == 0 ?
-		       pages[1] * limits.page_bytes :
-		       0;
-}
-
-static uint64_t
 heap_free_bytes(void)
 {
 	const struct core_heap *heap = core_heap();
@@ -226,7 +209,6 @@ sense(const struct sources_news *news)
 	in.covered = sources && sources_cover_usage(sources);
 	level_update(&level, &in, &fresh.level);
 	fresh.reading = in.reading;
-	fresh.resident_bytes = resident_bytes();
 	/* Subtracting page cache costs 3 us: only where it may matter. */
 	net_below_bytes = fresh.level.soft_bytes * 3;
 	publish_view(&fresh);

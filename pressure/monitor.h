@@ -21,7 +21,6 @@
 struct monitor_view {
 	struct level_output level;
 	struct limits_reading reading;
-	uint64_t resident_bytes; /* of this process */
 };
 
 void *monitor_thread(void *unused);

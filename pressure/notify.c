@@ -103,7 +103,7 @@ open_events(struct notify *notify, const struct limits_group *group,
 
 	snprintf(path, sizeof path, "%s/memory.events", group->path);
 	e->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (e->fd < 0 || file_pread(e->fd, text, sizeof text) < 0 ||
+	if (e->fd < 0 || file_pread_record(e->fd, text, sizeof text) < 0 ||
 	    notify_parse_events(text, &e->high, &e->max, &e->oom) != 0) {
 		snprintf(notify->why_v2, sizeof notify->why_v2,
 			 "memory.events: %s", strerror(errno));
@@ -214,7 +214,7 @@ read_events(struct notify_events *e, struct sources_news *news)
 	uint64_t high, max, oom;
 	char text[512];
 
-	if (file_pread(e->fd, text, sizeof text) < 0 ||
+	if (file_pread_record(e->fd, text, sizeof text) < 0 ||
 	    notify_parse_events(text, &high, &max, &oom) != 0)
 		return false;
 	news->limit = true;

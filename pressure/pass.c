@@ -150,7 +150,7 @@ resident_now(void)
 	if (bytes)
 		return bytes;
 	monitor_view(&view);
-	return view.resident_bytes;
+	return view.reading.resident_bytes;
 }
 
 static struct spw_shrink

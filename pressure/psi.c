@@ -117,7 +117,7 @@ static int
 read_totals(int fd, struct psi_totals *totals)
 {
 	char text[512];
-	ssize_t n = file_pread(fd, text, sizeof text);
+	ssize_t n = file_pread_record(fd, text, sizeof text);
 
 	return n < 0 ? (int)n : psi_parse(text, totals);
 }

@@ -137,6 +137,21 @@ page_cache(void)
 	       "page cache up to the limit raises nothing");
 
 	begin();
+	in.reading.cache_bytes = 64 * MIB;
+	look(0, LIMIT, 60 * MIB);
+	for (uint64_t i = 1; i <= 50; i++)
+		quiet &= look(10, LIMIT, 57 * MIB + i * 7 % 8 * MIB) ==
+				 SPW_LEVEL_NONE &&
+			 !level.growth_bytes_per_s;
+	tap_ok(quiet, "nor do readings that differ by 7 MiB as it streams");
+	for (uint64_t i = 1; i <= 5; i++)
+		look(10, LIMIT, 57 * MIB - i * 4 * MIB);
+	tap_ok(level.growth_bytes_per_s > 300 * MIB &&
+		       level.growth_bytes_per_s <= 400 * MIB,
+	       "what grows meanwhile is seen: %llu MiB/s of 400",
+	       (unsigned long long)(level.growth_bytes_per_s / MIB));
+
+	begin();
 	look(0, 4 * GIB, 3 * GIB);
 	in.reading.cache_bytes = 2 * GIB;
 	look(100, 4 * GIB, 3 * GIB);
@@ -211,8 +226,11 @@ stalls(void)
 	begin();
 	look(0, LIMIT, 101 * MIB);
 	in.stall_us = 1000000;
+	tap_is(look(100, LIMIT, 99 * MIB), SPW_LEVEL_NONE,
+	       "a group's stall with headroom left is not ours");
+	in.reading.kind = LIMITS_MACHINE;
 	tap_is(look(100, LIMIT, 101 * MIB), SPW_LEVEL_NONE,
-	       "a stall with a quarter of headroom is not ours");
+	       "nor is the machine's with a quarter of it left");
 	tap_is(look(100, LIMIT, 99 * MIB), SPW_LEVEL_MEDIUM,
 	       "below a quarter it is");
 	tap_ok(out.deficit_bytes > GIB / 5 && out.deficit_bytes <= GIB / 4,
@@ -226,8 +244,14 @@ stalls(void)
 	tap_ok(out.deficit_bytes > GIB / 100 && out.deficit_bytes < GIB / 50,
 	       "a short one wants about 1 %%");
 	begin();
+	in.stall_us = 20000;
+	tap_is(look(100, LIMIT, 49 * MIB), SPW_LEVEL_NONE,
+	       "of a group, one above low is not");
+	tap_is(look(100, LIMIT, 47 * MIB), SPW_LEVEL_MEDIUM,
+	       "and low with one is medium");
+	begin();
 	in.stall_us = 19999;
-	tap_is(look(100, LIMIT, 99 * MIB), SPW_LEVEL_NONE,
+	tap_is(look(100, LIMIT, 47 * MIB), SPW_LEVEL_LOW,
 	       "under 1 %% of the time is no stall");
 	begin();
 	in.stall_us = 40000;
@@ -317,6 +341,16 @@ polling(void)
 	begin();
 	look(0, UINT64_MAX, UINT64_MAX);
 	tap_is(out.poll_ns, 60 * CLOCK_S, "a minute without a limit");
+
+	begin();
+	in.reading.kind = LIMITS_OWN;
+	look(0, LIMIT, 9 * MIB);
+	tap_is(out.poll_ns, 40 * CLOCK_MS, "40 ms near `limit:`");
+	in.charged_bytes = MIB;
+	look(40, LIMIT, 9 * MIB);
+	tap_is(out.poll_ns, 10 * CLOCK_MS, "10 where the heap grows");
+	look(300, LIMIT, 9 * MIB);
+	tap_is(out.poll_ns, 40 * CLOCK_MS, "until it does no more");
 }
 
 static void
