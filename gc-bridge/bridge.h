@@ -25,6 +25,7 @@
  * thread; `heap` on any. */
 struct bridge_runtime {
 	const char *name;
+	const char *opt_in;  /* another word of gc: that allows it, or NULL */
 	bool by_default;     /* gc:auto asks it */
 	bool fork_waits;     /* for a collection that is running */
 	bool gives_unmarked; /* at level LOW it gives without a mark */

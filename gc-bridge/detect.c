@@ -52,18 +52,24 @@ static bool told[RUNTIMES_MAX];
 static _Atomic uint32_t probing;
 
 bool
+detect_says(const char *word)
+{
+	int at = words_index(SETTINGS_GC_WORDS, word, strlen(word));
+
+	return at > 0 && (atomic_load(&settings()->gc) & (1u << at));
+}
+
+bool
 detect_allows(const struct bridge_runtime *runtime)
 {
 	unsigned bits = atomic_load(&settings()->gc);
-	int at;
 
 	if (bits & 1)
 		return false; /* off */
 	if (!runtime || ((bits & SETTINGS_GC_AUTO) && runtime->by_default))
 		return true;
-	at = words_index(SETTINGS_GC_WORDS, runtime->name,
-			 strlen(runtime->name));
-	return at > 0 && (bits & (1u << at));
+	return detect_says(runtime->name) ||
+	       (runtime->opt_in && detect_says(runtime->opt_in));
 }
 
 bool

@@ -29,4 +29,7 @@ bool detect_is_young(void);
 /* Whether gc: allows it; NULL: any at all. */
 bool detect_allows(const struct bridge_runtime *runtime);
 
+/* Whether gc: names this word. */
+bool detect_says(const char *word);
+
 #endif

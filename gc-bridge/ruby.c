@@ -13,8 +13,12 @@
  * by SIGVTALRM, Ruby's own no-op for that, where Ruby's handler is installed;
  * one that is in C code for long has the job wait.
  *
- * GC.start alone. GC.compact gives more and is unsafe with extensions that do
- * not mark for it; a program that knows may call it from a shrinker.
+ * GC.start alone, unless gc:ruby-compact says that all extensions mark for a
+ * moving collector; one that does not crashes later. Then, when the level is
+ * critical, GC.compact in rounds, each of which gives back a part of the pages
+ * that it emptied; at most a tenth of the time. It protects what it moved from
+ * with mprotect(2), page by page: not where the kernel's bound of mappings
+ * (65,530) would be near, beyond which Ruby ends the process.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,6 +30,8 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/log.h"
+#include "base/settings.h"
 #include "gc-bridge/detect.h"
 #include "gc-bridge/job.h"
 #include "gc-bridge/runtimes.h"
@@ -34,6 +40,10 @@
 /* How long our thread stays with a job; it may run later. */
 #define PATIENCE_NS (5 * CLOCK_S)
 #define POKE_NS (20 * CLOCK_MS)
+#define COMPACT_WORD "ruby-compact"
+#define COMPACT_PAGES_MAX 24000 /* of 16 KiB or more */
+#define COMPACT_ROUNDS 4
+#define COMPACT_SHARE 10 /* of the time: one part in so many */
 
 static int (*register_job)(unsigned flags, void (*function)(void *),
 			   void *argument);
@@ -41,14 +51,35 @@ static uintptr_t (*gc_start)(void);
 static const uintptr_t *module; /* rb_mGC */
 static const char *version;     /* ruby_version, an array */
 
+/* For compaction; VALUE and ID are uintptr_t. */
+static uintptr_t (*protect)(uintptr_t (*function)(uintptr_t), uintptr_t value,
+			    int *state);
+static uintptr_t (*get_error)(void);
+static void (*set_error)(uintptr_t error);
+static uintptr_t (*intern)(const char *name);
+static uintptr_t (*symbol_of)(uintptr_t name);
+static uintptr_t (*call_method)(uintptr_t object, uintptr_t name, int count,
+				const uintptr_t *arguments);
+static size_t (*gc_stat)(uintptr_t key);
+
 static _Atomic uint32_t waiting; /* a futex: 1 while a job is registered */
 static _Atomic uint64_t went;
+static bool can_compact;
+static _Atomic bool shall_compact;           /* by the job */
+static uint64_t compacted_ns, compacting_ns; /* of the job alone */
 
 static const struct symbol needed[] = {
 	{ "rb_postponed_job_register_one", &register_job },
 	{ "rb_gc_start", &gc_start },
 	{ "rb_mGC", &module },
 	{ "ruby_version", &version },
+};
+
+static const struct symbol for_compaction[] = {
+	{ "rb_protect", &protect },       { "rb_errinfo", &get_error },
+	{ "rb_set_errinfo", &set_error }, { "rb_intern", &intern },
+	{ "rb_id2sym", &symbol_of },      { "rb_funcallv", &call_method },
+	{ "rb_gc_stat", &gc_stat },
 };
 
 static int
@@ -63,10 +94,79 @@ probe(bool attached, const char **why)
 		*why = "it is neither Ruby 3.1 nor 3.2";
 		return -EOPNOTSUPP;
 	}
+	can_compact = symbols_find_all(
+		"libruby", for_compaction,
+		sizeof for_compaction / sizeof *for_compaction, NULL);
 	return detect_is_young() || !*module ? -EAGAIN : 0;
 }
 
-/* On the main thread, with the GVL. */
+/* Once. */
+static void
+tell(const char *why)
+{
+	static _Atomic bool told;
+
+	if (!atomic_exchange(&told, true))
+		log_write(SPW_LOG_WARNING, "gc ruby: not compacted: %s", why);
+}
+
+/* ---- on the main thread, with the GVL ---- */
+
+static uintptr_t
+compact_once(uintptr_t unused)
+{
+	(void)unused;
+	return call_method(*module, intern("compact"), 0, NULL);
+}
+
+static uintptr_t
+pages_of_heap(uintptr_t unused)
+{
+	(void)unused;
+	return gc_stat(symbol_of(intern("heap_allocated_pages")));
+}
+
+/* False: it raised (a platform that cannot compact), and nobody saw it. */
+static bool
+quietly(uintptr_t (*function)(uintptr_t), uintptr_t *result)
+{
+	uintptr_t before = get_error();
+	int state = 0;
+
+	*result = protect(function, 0, &state);
+	if (state != 0)
+		set_error(before);
+	return state == 0;
+}
+
+static void
+compact(void)
+{
+	uint64_t began = clock_now_ns();
+	uintptr_t pages, fewer, result;
+
+	if (compacted_ns && atomic_load(&settings()->gc_interval_ns) &&
+	    began - compacted_ns < compacting_ns * (COMPACT_SHARE - 1))
+		return;
+	if (!quietly(pages_of_heap, &pages) || pages > COMPACT_PAGES_MAX) {
+		tell("its heap has too many pages");
+		return;
+	}
+	for (int round = 0; round < COMPACT_ROUNDS && !bridge_ending();
+	     round++) {
+		if (!quietly(compact_once, &result)) {
+			tell("GC.compact raised");
+			break;
+		}
+		if (!quietly(pages_of_heap, &fewer) ||
+		    fewer > pages - pages / 16)
+			break;
+		pages = fewer;
+	}
+	compacted_ns = clock_now_ns();
+	compacting_ns = compacted_ns - began;
+}
+
 static void
 run(void *unused)
 {
@@ -74,6 +174,8 @@ run(void *unused)
 
 	(void)unused;
 	gc_start();
+	if (atomic_load(&shall_compact))
+		compact();
 	after = job_resident();
 	atomic_store(&went, before > after ? before - after : 0);
 	atomic_store(&waiting, 0);
@@ -97,9 +199,13 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 	uint64_t until = clock_now_ns() + PATIENCE_NS;
 	uint32_t none = 0;
 
-	(void)level;
 	(void)deadline_ns;
 	(void)unused;
+	if (detect_says(COMPACT_WORD) && !can_compact)
+		tell("its functions are not all there");
+	atomic_store(&shall_compact, level == SPW_LEVEL_CRITICAL &&
+					     can_compact &&
+					     detect_says(COMPACT_WORD));
 	if (atomic_compare_exchange_strong(&waiting, &none, 1)) {
 		atomic_store(&went, 0);
 		if (!register_job(0, run, NULL)) {
@@ -118,6 +224,7 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 
 const struct bridge_runtime ruby_runtime = {
 	.name = "ruby",
+	.opt_in = COMPACT_WORD,
 	.by_default = true,
 	.probe = probe,
 	.collect = collect,

@@ -29,6 +29,32 @@ ASLEEP = BURST.replace("sleep 0.01 until File.exist?(ARGV[0])",
                        "Thread.new { loop { sleep 0.05; "
                        "exit! 9 if File.exist?(ARGV[0]) } }; sleep 20")
 
+# Objects of many kinds, one in 64 lives: each has moved when it is looked at.
+MOVED = """
+require "json"; require "stringio"; require "bigdecimal"; require "set"
+Pair = Struct.new(:number, :text)
+GC.disable
+kept = {}
+made = (1..200_000).map { |i|
+  all = [i.to_s * 3, [i, i.to_s], { i => i.to_s.to_sym }, Pair.new(i, i.to_s),
+         BigDecimal(i) / 7, StringIO.new(i.to_s), 2**70 + i, i + 0.5,
+         Set[i, i.to_s], proc { i }, Object.new]
+  kept[all[2]] = [i, all] if i % 64 == 0
+  all }
+made = nil
+GC.enable
+puts "ready"; $stdout.flush
+sleep 0.01 until File.exist?(ARGV[0])
+good = kept.count { |key, (i, all)|
+  kept.key?(key) && all[0] == i.to_s * 3 && all[1] == [i, i.to_s] &&
+  all[2][i] == i.to_s.to_sym && all[3].text == i.to_s &&
+  all[4] == BigDecimal(i) / 7 && all[5].read == i.to_s &&
+  all[6] - 2**70 == i && all[7] == i + 0.5 && all[8].include?(i.to_s) &&
+  all[9].call == i && JSON.parse(JSON.dump(all[1])) == [i, i.to_s] }
+puts good, GC.stat(:compact_count) > 0 == (ENV["COMPACTS"] == "1")
+exit 3
+"""
+
 CHURN = """
 rounds = (ARGV[0].to_f * 40).to_i
 sums = 3.times.map { |n| Thread.new {
@@ -45,6 +71,22 @@ x = (1..150_000).map { |i| i.to_s * 10 }
 puts x.size
 exit 4
 """
+
+
+def moved(tap, command):
+    """What lives is where it says it is, and less is kept around it."""
+    left = {}
+    for conf, compacts in (("gc:ruby", "0"), ("gc:ruby-compact", "1")):
+        burst = gcs.Burst(command, conf, COMPACTS=compacts)
+        gcs.time.sleep(1.5)
+        gcs.reclaim(burst.pid)
+        gcs.time.sleep(1)
+        left[conf] = burst.resident()
+        code, out = burst.end()
+        tap.ok((code, out.split("\n")[1:3]) == (3, ["3125", "true"]),
+               f"{conf}: every object is what it was", code, out)
+    tap.ok(left["gc:ruby-compact"] < left["gc:ruby"],
+           "one in 64 lives: compacted, less is kept", left)
 
 
 def main():
@@ -64,6 +106,10 @@ def main():
         runtime = Runtime(tap, "ruby", command("burst", BURST),
                           command("churn", CHURN))
         runtime.returns("ruby", 400, 370, settle=1.5)
+        compacts = Runtime(tap, "ruby", runtime.burst, runtime.churn,
+                           "gc:ruby-compact")
+        compacts.returns("ruby, compacted", 400, 210, settle=1.5)
+        moved(tap, command("moved", MOVED))
         burst = gcs.Burst(command("asleep", ASLEEP), "gc:ruby")
         gcs.time.sleep(1.5)
         gcs.reclaim(burst.pid)
@@ -73,6 +119,7 @@ def main():
         tap.ok(seen.get("collections", 0) >= 1,
                "a main thread that sleeps is woken for it", seen)
         runtime.stress("ruby, three threads", gcs.SECONDS)
+        compacts.stress("ruby, compacted, three threads", gcs.SECONDS)
         runtime.hammer("ruby", command("short", SHORT))
     tap.end()
 
