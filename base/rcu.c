@@ -7,11 +7,15 @@
  */
 #include "base/rcu.h"
 
-#include <spillway/arena.h>
-
 __thread bool rcu_thread_is_ours;
-__thread struct urcu_bp_reader **rcu_reader_here
+SPW_EXPORT __thread struct spw_thread_view spw_thread_view
 	__attribute__((tls_model("initial-exec")));
+
+/* What is compiled into programs knows liburcu-bp by these. */
+_Static_assert(offsetof(struct urcu_bp_reader, ctr) == 0 &&
+		       URCU_BP_GP_COUNT == 1 &&
+		       URCU_BP_GP_CTR_NEST_MASK == ~0ul >> (sizeof(long) * 4),
+	       "section.h");
 #ifdef RCU_SEEN
 char rcu_grace;
 #endif
@@ -20,17 +24,19 @@ void
 rcu_enter_first(void)
 {
 	urcu_bp_read_lock();
-	rcu_reader_here = &URCU_TLS(urcu_bp_reader);
+	spw_thread_view = (struct spw_thread_view){
+		.reader = (unsigned long **)(void *)&URCU_TLS(urcu_bp_reader),
+		.grace = &urcu_bp_gp.ctr,
+		.fences = !urcu_bp_has_sys_membarrier,
+	};
 }
 
-SPW_EXPORT void
-spw_read_lock(void)
+SPW_EXPORT void(spw_read_lock)(void)
 {
 	rcu_read_lock();
 }
 
-SPW_EXPORT void
-spw_read_unlock(void)
+SPW_EXPORT void(spw_read_unlock)(void)
 {
 	rcu_read_unlock();
 }

@@ -22,6 +22,8 @@
 #define _LGPL_SOURCE
 #include <urcu-bp.h>
 
+#include <spillway/section.h>
+
 #include "base/assert.h"
 
 /* Set on spillway's own threads, which alone may wait for a grace period. */
@@ -33,8 +35,11 @@ extern __thread bool rcu_thread_is_ours;
  * costs a call each time, and a section reaches it twice (6.5 ns a section
  * where this takes 2). Static TLS, so that dlopen() of libspillway.so works.
  */
-extern __thread struct urcu_bp_reader **rcu_reader_here
-	__attribute__((tls_model("initial-exec")));
+static inline struct urcu_bp_reader **
+rcu_reader_place(void)
+{
+	return (struct urcu_bp_reader **)(void *)spw_thread_view.reader;
+}
 
 /* Of a thread without a reader: registers it. */
 __attribute__((noinline, cold)) void rcu_enter_first(void);
@@ -43,7 +48,7 @@ __attribute__((noinline, cold)) void rcu_enter_first(void);
 static inline void
 rcu_enter(void)
 {
-	struct urcu_bp_reader **place = rcu_reader_here, *reader;
+	struct urcu_bp_reader **place = rcu_reader_place(), *reader;
 	unsigned long counter;
 
 	if (base_unlikely(!place) || base_unlikely(!*place)) {
@@ -66,14 +71,15 @@ rcu_enter(void)
 static inline bool
 rcu_is_reading(void)
 {
-	return rcu_reader_here && *rcu_reader_here &&
-	       (*rcu_reader_here)->ctr & URCU_BP_GP_CTR_NEST_MASK;
+	struct urcu_bp_reader **place = rcu_reader_place();
+
+	return place && *place && (*place)->ctr & URCU_BP_GP_CTR_NEST_MASK;
 }
 
 static inline void
 rcu_leave(void)
 {
-	struct urcu_bp_reader *reader = *rcu_reader_here;
+	struct urcu_bp_reader *reader = *rcu_reader_place();
 
 	base_assert_walk(rcu_is_reading());
 	urcu_bp_smp_mb_slave();

@@ -137,9 +137,9 @@ open_cache(struct spw_cache *c, const struct spw_cache_options *o)
 	c->max_bytes = o->max_bytes;
 	era_init(&c->eras);
 	space_init(c);
-	soft_init(&c->soft);
 	offer_init(c);
 	error = index_open(&c->index, owner);
+	soft_init(c);
 	if (error) {
 		segment_owner_put(owner);
 		return error;

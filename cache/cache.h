@@ -52,6 +52,7 @@ struct cache_request {
 };
 
 struct spw_cache {
+	struct soft_table soft; /* first: spw_soft_read_inline() */
 	struct index index;
 	struct era_clock eras;
 	uint64_t max_bytes;
@@ -76,7 +77,6 @@ struct spw_cache {
 	uint64_t swept_since; /* when the last one that has ended did */
 	uint64_t sweep_last;  /* at the last step */
 
-	struct soft_table soft;
 	struct job job; /* refills the spares, serves the request */
 	struct cache_request request;
 	struct spw_shrinker *cold, *warm;

@@ -52,9 +52,44 @@ soft_tag(uint64_t handle)
 	return (uint32_t)(handle >> 32) & ((1u << SLOT_TAG_BITS) - 1);
 }
 
-void
-soft_init(struct soft_table *table)
+/* What is compiled into programs knows slots and entries by these. */
+_Static_assert(offsetof(struct spw_cache, soft) == 0 &&
+		       offsetof(struct soft_table, view) == 0 &&
+		       sizeof(struct entry) == 8 &&
+		       offsetof(struct entry, heat) == 6 && SLOT_UNIT == 8 &&
+		       SLOT_OFFSET_BITS == 18 && SLOT_SEGMENT_BITS == 19 &&
+		       SLOT_GENERATION_BITS == 12,
+	       "spw_soft_read_inline()");
+
+/* Readable before there is a table: number 0 is no handle. */
+static const uint64_t no_slot;
+
+static _Atomic uint64_t *
+slots_of(const struct soft_table *table)
 {
+	const uint64_t *slots = __atomic_load_n(&table->view.slots,
+						__ATOMIC_ACQUIRE);
+
+	return slots == &no_slot ? NULL : (_Atomic uint64_t *)(uintptr_t)slots;
+}
+
+void
+soft_init(struct spw_cache *c)
+{
+	struct soft_table *table = &c->soft;
+
+	table->view = (struct spw_soft_view)
+	{
+		.slots = &no_slot,
+		.tickets =
+			(const uint32_t *)(const void *)segment_window.tickets,
+		.window = segment_window.base,
+		.hottest = (const uint32_t *)(const void *)&c->eras.hottest,
+#if SPW_ASSERT_LEVEL < 2
+		/* Debug builds read by the function: it asserts. */
+			.owner = segment_ticket(c->index.owner, 0),
+#endif
+	};
 	table->lock = (struct base_lock)BASE_LOCK(BASE_RANK_CACHE_POOL);
 	table->used = 1; /* 0 is no handle */
 }
@@ -68,7 +103,7 @@ slots_bytes(void)
 void
 soft_close(struct soft_table *table)
 {
-	void *slots = atomic_load(&table->slots);
+	void *slots = slots_of(table);
 
 	if (!slots)
 		return;
@@ -101,7 +136,8 @@ open_locked(struct soft_table *table)
 		munmap(slots, slots_bytes());
 		return -ENOMEM;
 	}
-	atomic_store_explicit(&table->slots, slots, memory_order_release);
+	__atomic_store_n(&table->view.slots, (const uint64_t *)slots,
+			 __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -114,7 +150,7 @@ commit_locked(struct soft_table *table, uint32_t number)
 	if (number >= NUMBERS_MAX)
 		return -ENOMEM;
 	while (table->ready_bytes < needed) {
-		char *slots = (char *)(uintptr_t)atomic_load(&table->slots) +
+		char *slots = (char *)(uintptr_t)slots_of(table) +
 			      table->ready_bytes;
 		char *turns = (char *)table->turns + table->ready_bytes;
 
@@ -138,7 +174,7 @@ handle_get(struct soft_table *table)
 	int error = 0;
 
 	base_lock(&table->lock);
-	if (!atomic_load(&table->slots))
+	if (!slots_of(table))
 		error = open_locked(table);
 	number = table->free ? table->free : table->used;
 	if (!error)
@@ -173,8 +209,7 @@ handle_put(struct soft_table *table, uint64_t handle)
 static _Atomic uint64_t *
 slot_of(const struct spw_cache *c, uint64_t handle)
 {
-	return &atomic_load_explicit(&c->soft.slots,
-				     memory_order_acquire)[number_of(handle)];
+	return &slots_of(&c->soft)[number_of(handle)];
 }
 
 /* From now on nobody else can free it: false, it was not given out. */
@@ -311,8 +346,7 @@ read_elsewhere(struct spw_cache *c, spw_soft_t soft)
 	return NULL;
 }
 
-SPW_EXPORT const void *
-spw_soft_read(struct spw_cache *c, spw_soft_t soft)
+SPW_EXPORT const void *(spw_soft_read)(struct spw_cache *c, spw_soft_t soft)
 {
 	uint64_t slot;
 	struct entry *e;
@@ -389,8 +423,7 @@ soft_move(struct spw_cache *c, uint64_t handle, uint64_t from, uint64_t to)
 void
 soft_sweep(struct spw_cache *c)
 {
-	_Atomic uint64_t *slots = atomic_load_explicit(&c->soft.slots,
-						       memory_order_acquire);
+	_Atomic uint64_t *slots = slots_of(&c->soft);
 	uint32_t used;
 
 	if (!slots)

@@ -15,14 +15,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <spillway/soft.h>
+
 #include "base/lock.h"
 
-struct spw_cache;
 struct turn;
 
 struct soft_table {
-	_Atomic(_Atomic uint64_t *) slots; /* NULL until the first */
-	struct turn *turns;                /* of each number; Guarded by lock */
+	struct spw_soft_view view; /* what is read inline */
+	struct turn *turns;        /* of each number; Guarded by lock */
 	struct base_lock lock;
 	uint32_t used;      /* Guarded by lock: numbers below were given once */
 	uint32_t free;      /* so is this: the first free number, 0: none */
@@ -38,7 +39,8 @@ bool soft_move(struct spw_cache *c, uint64_t handle, uint64_t from,
 	       uint64_t to);
 /* Removes stale slots. */
 void soft_sweep(struct spw_cache *c);
-void soft_init(struct soft_table *table);
+/* Once the cache has its owner. */
+void soft_init(struct spw_cache *c);
 void soft_close(struct soft_table *table);
 uint64_t soft_bytes(struct soft_table *table);
 void soft_fork_child(struct soft_table *table);

@@ -25,6 +25,7 @@
 #ifndef SPILLWAY_ARENA_H
 #define SPILLWAY_ARENA_H
 
+#include <spillway/section.h>
 #include <spillway/shrinker.h>
 
 SPW_BEGIN_DECLS
@@ -99,14 +100,6 @@ void spw_free(void *pointer);
 
 /* Errors: -EINVAL (NULL, or .size unknown). */
 int spw_arena_stats(struct spw_arena *arena, struct spw_arena_stats *stats);
-
-/*
- * A read-side section: what a reclaimable arena or a cache holds stays valid
- * inside. Costs a nanosecond or two, nests, never blocks. Inside, do not
- * sleep for long: memory that was given up waits for you.
- */
-void spw_read_lock(void);
-void spw_read_unlock(void);
 
 SPW_END_DECLS
 

@@ -36,6 +36,56 @@ int spw_soft_alloc(struct spw_cache *cache, size_t bytes, spw_soft_t *soft,
 /* Inside spw_read_lock(), borrowed until its end; NULL: gone. */
 const void *spw_soft_read(struct spw_cache *cache, spw_soft_t soft);
 
+/*
+ * What a cache begins with, for spw_soft_read_inline() alone; it is as long as
+ * the library's soname. Slots: [tag 15][generation 12][segment 19][place 18],
+ * the place in 8 bytes.
+ */
+struct spw_soft_view {
+	const uint64_t *slots;   /* by the lower half of a handle */
+	const uint32_t *tickets; /* by segment: owner << 12 | generation */
+	const char *window;      /* where segment 0 would be */
+	const uint32_t *hottest; /* the heat that needs no store */
+	uint32_t owner;          /* << 12 */
+};
+
+#ifndef SPW_NO_INLINE
+/* The common case: it is there, where its slot says, and as hot as can be.
+ * Loads acquire, as in the library's (doc/CACHE-PROOF.md). */
+static inline const void *
+spw_soft_read_inline(struct spw_cache *cache, spw_soft_t soft)
+{
+	const struct spw_soft_view *view =
+		(const struct spw_soft_view *)(const void *)cache;
+	const uint64_t *place = __atomic_load_n(&view->slots,
+						__ATOMIC_ACQUIRE) +
+				(uint32_t)soft;
+	uint64_t slot = __atomic_load_n(place, __ATOMIC_ACQUIRE), handle;
+	uint32_t ticket = __atomic_load_n(&view->tickets[slot >> 18 & 0x7ffff],
+					  __ATOMIC_ACQUIRE);
+	const char *entry = view->window + (slot & 0x1fffffffff) * 8;
+	uint16_t heat;
+
+	if (__builtin_expect(ticket != (view->owner | (slot >> 37 & 0xfff)) ||
+				     __atomic_load_n(place, __ATOMIC_ACQUIRE) !=
+					     slot ||
+				     (slot >> 49) != (soft >> 32 & 0x7fff),
+			     0))
+		return spw_soft_read(cache, soft);
+	__builtin_memcpy(&handle, entry + 8, sizeof handle);
+	heat = __atomic_load_n((const uint16_t *)(const void *)(entry + 6),
+			       __ATOMIC_RELAXED);
+	if (__builtin_expect(handle != soft ||
+				     heat != __atomic_load_n(view->hottest,
+							     __ATOMIC_RELAXED),
+			     0))
+		return spw_soft_read(cache, soft);
+	return entry + 16;
+}
+
+#define spw_soft_read(cache, soft) spw_soft_read_inline(cache, soft)
+#endif
+
 /* The handle is no more; 0 is ignored. */
 void spw_soft_free(struct spw_cache *cache, spw_soft_t soft);
 
