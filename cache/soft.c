@@ -85,10 +85,11 @@ soft_init(struct spw_cache *c)
 			(const uint32_t *)(const void *)segment_window.tickets,
 		.window = segment_window.base,
 		.hottest = (const uint32_t *)(const void *)&c->eras.hottest,
-#if SPW_ASSERT_LEVEL < 2
-		/* Debug builds read by the function: it asserts. */
-			.owner = segment_ticket(c->index.owner, 0),
-#endif
+		/* Debug builds read by the function, which asserts: of no
+		 * segment is this the owner. */
+		.owner = SPW_ASSERT_LEVEL < 2 ?
+				 segment_ticket(c->index.owner, 0) :
+				 UINT32_MAX,
 	};
 	table->lock = (struct base_lock)BASE_LOCK(BASE_RANK_CACHE_POOL);
 	table->used = 1; /* 0 is no handle */
