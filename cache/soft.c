@@ -78,8 +78,7 @@ soft_init(struct spw_cache *c)
 {
 	struct soft_table *table = &c->soft;
 
-	table->view = (struct spw_soft_view)
-	{
+	table->view = (struct spw_soft_view){
 		.slots = &no_slot,
 		.tickets =
 			(const uint32_t *)(const void *)segment_window.tickets,
