@@ -39,7 +39,8 @@
 #define RUNTIMES_MAX 16
 
 const struct bridge_runtime *const runtimes[] = {
-	&boehm_runtime, &cpython_runtime, &jvm_runtime, &ruby_runtime, NULL,
+	&boehm_runtime, &cpython_runtime, &jvm_runtime, &node_runtime, &ocaml_runtime,
+	&php_runtime,   &ruby_runtime,    NULL,
 };
 
 static _Atomic uint32_t scouting; /* a futex */

@@ -13,6 +13,10 @@ core_sources += \
 	%D%/guard.c %D%/guard.h \
 	%D%/job.c %D%/job.h \
 	%D%/jvm.c \
+	%D%/node.c %D%/node.h \
+	%D%/node_isolate.c \
+	%D%/ocaml.c \
+	%D%/php.c \
 	%D%/policy.c %D%/policy.h \
 	%D%/ruby.c \
 	%D%/runtimes.h \
@@ -21,4 +25,5 @@ core_sources += \
 # What an unmodified program calls: preloaded, before the runtime's own.
 malloc_sources += \
 	%D%/boehm_init.c \
-	%D%/mapped.c
+	%D%/mapped.c \
+	%D%/node_loop.c
