@@ -118,14 +118,15 @@ symbols_loads(void)
 	return loads;
 }
 
-struct data {
+struct part {
 	uintptr_t address, start, end;
+	unsigned flag; /* PF_W, PF_X */
 };
 
 static int
-find_data(struct dl_phdr_info *info, size_t bytes, void *argument)
+find_part(struct dl_phdr_info *info, size_t bytes, void *argument)
 {
-	struct data *d = argument;
+	struct part *d = argument;
 	bool inside = false;
 
 	(void)bytes;
@@ -138,7 +139,7 @@ find_data(struct dl_phdr_info *info, size_t bytes, void *argument)
 			continue;
 		if (d->address >= start && d->address < start + p->p_memsz)
 			inside = true;
-		if (!(p->p_flags & PF_W))
+		if (!(p->p_flags & d->flag))
 			continue;
 		if (!d->start || start < d->start)
 			d->start = start;
@@ -148,14 +149,26 @@ find_data(struct dl_phdr_info *info, size_t bytes, void *argument)
 	return inside;
 }
 
-bool
-symbols_data_of(const void *address, char **start, char **end)
+static bool
+part_of(const void *address, unsigned flag, char **start, char **end)
 {
-	struct data d = { .address = (uintptr_t)address };
+	struct part d = { .address = (uintptr_t)address, .flag = flag };
 
-	if (!dl_iterate_phdr(find_data, &d) || !d.start)
+	if (!dl_iterate_phdr(find_part, &d) || !d.start)
 		return false;
 	*start = (char *)d.start;
 	*end = (char *)d.end;
 	return true;
+}
+
+bool
+symbols_data_of(const void *address, char **start, char **end)
+{
+	return part_of(address, PF_W, start, end);
+}
+
+bool
+symbols_code_of(const void *address, char **start, char **end)
+{
+	return part_of(address, PF_X, start, end);
 }

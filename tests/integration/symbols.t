@@ -60,6 +60,8 @@ wrapped='prctl syscall'
 wrapped="$wrapped mmap mmap64"
 # What arms the bridge to Boehm's collector: gc-bridge/boehm_init.c
 bridged='GC_init GC_pthread_create'
+# Where Node's event loops go by: gc-bridge/node_loop.c
+bridged="$bridged epoll_wait epoll_pwait"
 
 missing()
 {

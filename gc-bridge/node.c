@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The bridge to Node 18 and later (V8), unmodified, under the preload.
+ *
+ * Conditions: V8's, Node's and libuv's names are exported, as they are by the
+ * distributions' node and by nodejs.org's; the preload, since isolates are
+ * found where libuv waits for events (node_loop.c). JavaScript that never
+ * came back to its event loop since memory first ran short is not asked.
+ * Where there is no preload: the addon in examples/node.
+ *
+ * Why it is safe: calls into V8 from a foreign thread end 15 of 30 starts and
+ * exits, because isolates that are half made or half gone cannot be told from
+ * others. So the collection runs on the isolate's own thread, at two places:
+ *  - in uv_run(), before it sleeps, with the isolate entered and an
+ *    environment of Node's around it, not before the second time: where any
+ *    callback of libuv may call the collector;
+ *  - where JavaScript is long at work, from RequestInterrupt(), where V8 does
+ *    its own collections; node_isolate.c says why the isolate is there then.
+ * There MemoryPressureNotification() is synchronous. A loop that sleeps is
+ * woken by a real-time signal that nobody had a handler for, sent to threads
+ * that the kernel says sleep in epoll: libuv begins again after EINTR. Nothing
+ * keeps a thread: one that ends or exits meanwhile just does not answer.
+ *
+ * At level medium V8 marks in steps, and gives back within some 100 ms.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "gc-bridge/job.h"
+#include "gc-bridge/node.h"
+#include "gc-bridge/runtimes.h"
+
+/* How long isolates have to answer, and when JavaScript is interrupted. */
+#define PATIENCE_NS (2 * CLOCK_S)
+#define LOOPS_NS (6 * CLOCK_MS)
+#define ROUND_NS (3 * CLOCK_MS)
+/* Wakings of one thread in one request: to be armed, and to answer. */
+#define WAKES_MAX 3
+#define SLEEPERS_MAX 64
+/* V8 unmaps from threads of its own, and marks in steps. */
+#define SETTLE_NS (10 * CLOCK_MS)
+#define SETTLED_NS (60 * CLOCK_MS)
+#define STEPS_NS (400 * CLOCK_MS)
+#define EPOLL_PWAIT2 441
+
+struct sleeper {
+	pid_t tid;
+	unsigned wakes;
+};
+
+static int wake_signal; /* 0: none yet; -1: none is free */
+
+static int
+probe(bool attached, const char **why)
+{
+	int error = node_isolate_find(why);
+
+	(void)attached;
+	if (!error && atomic_load(&node_watch) == NODE_NOTHING)
+		atomic_store(&node_watch, NODE_ARM);
+	return error;
+}
+
+/* ---- waking who sleeps ---- */
+
+static void
+woken(int number)
+{
+	(void)number;
+}
+
+static bool
+is_ours(int number)
+{
+	struct sigaction now;
+
+	return sigaction(number, NULL, &now) == 0 && now.sa_handler == woken;
+}
+
+/* A signal that does no harm, or -1. */
+static int
+find_signal(void)
+{
+	struct sigaction ours = { .sa_handler = woken,
+				  .sa_flags = SA_RESTART | SA_ONSTACK };
+	struct sigaction now;
+
+	if (wake_signal > 0 && is_ours(wake_signal))
+		return wake_signal;
+	wake_signal = -1;
+	for (int i = SIGRTMAX - 3; i > SIGRTMIN && wake_signal < 0; i--) {
+		if (sigaction(i, NULL, &now) == 0 &&
+		    !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL &&
+		    sigaction(i, &ours, NULL) == 0)
+			wake_signal = i;
+	}
+	return wake_signal;
+}
+
+/* Whether it sleeps in epoll; where the kernel does not say, who may. */
+static bool
+sleeps(pid_t tid)
+{
+	char path[64], text[256];
+	long number;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/syscall", (int)tid);
+	if (file_read(path, text, sizeof text) <= 0)
+		return tid == getpid() || node_isolate_on(tid);
+	if (text[0] < '0' || text[0] > '9')
+		return false; /* "running" */
+	number = strtol(text, NULL, 10);
+#ifdef SYS_epoll_wait
+	if (number == SYS_epoll_wait)
+		return true;
+#endif
+	return number == SYS_epoll_pwait || number == EPOLL_PWAIT2;
+}
+
+/* Whether it may be woken once more; counts. */
+static bool
+may_wake(struct sleeper *sleepers, pid_t tid)
+{
+	for (unsigned i = 0; i < SLEEPERS_MAX; i++) {
+		if (sleepers[i].tid && sleepers[i].tid != tid)
+			continue;
+		sleepers[i].tid = tid;
+		return sleepers[i].wakes++ < WAKES_MAX;
+	}
+	return false;
+}
+
+/* How many were woken. */
+static unsigned
+wake(struct sleeper *sleepers)
+{
+	int number = find_signal();
+	DIR *folder = number > 0 ? opendir("/proc/self/task") : NULL;
+	unsigned count = 0;
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder)) != NULL) {
+		pid_t tid = (pid_t)atoi(entry->d_name);
+
+		if (tid > 0 && sleeps(tid) && may_wake(sleepers, tid) &&
+		    syscall(SYS_tgkill, getpid(), tid, number) == 0)
+			count++;
+	}
+	if (folder)
+		closedir(folder);
+	return count;
+}
+
+/* ---- a request ---- */
+
+/* True where an isolate answered. */
+static bool
+await_answers(void)
+{
+	struct sleeper sleepers[SLEEPERS_MAX] = { { 0, 0 } };
+	uint64_t began = clock_now_ns(), past = 0;
+	unsigned answered = 0, silent = 0;
+
+	while (past < PATIENCE_NS && !bridge_ending()) {
+		unsigned woke = wake(sleepers);
+
+		if (past >= LOOPS_NS)
+			node_isolate_interrupt();
+		node_isolate_await(ROUND_NS);
+		node_isolate_count(&answered, &silent);
+		if (answered && !silent && !woke)
+			break;
+		past = clock_now_ns() - began;
+	}
+	return answered > 0;
+}
+
+/* The least that is resident while V8 gives back, which it began when it
+ * answered, or at level medium will some time. */
+static uint64_t
+settled(uint64_t before, bool in_steps)
+{
+	uint64_t began = clock_now_ns(), fell = began, now = began;
+	const struct timespec a_moment = { 0, SETTLE_NS };
+	uint64_t least = before;
+
+	while (!bridge_ending()) {
+		uint64_t resident = job_resident();
+
+		now = clock_now_ns();
+		if (resident + (resident >> 7) < least)
+			fell = now;
+		if (resident < least)
+			least = resident;
+		if (now - began > STEPS_NS ||
+		    (now - fell > SETTLED_NS && (!in_steps || fell > began)))
+			break;
+		nanosleep(&a_moment, NULL);
+	}
+	return least;
+}
+
+static size_t
+collect(enum spw_level level, uint64_t deadline_ns, void *unused)
+{
+	bool critical = level == SPW_LEVEL_CRITICAL;
+	uint64_t before = job_resident(), least;
+	bool answered;
+
+	(void)deadline_ns;
+	(void)unused;
+	node_isolate_ask(critical ? NODE_CRITICAL : NODE_MODERATE);
+	answered = await_answers();
+	node_isolate_end();
+	if (!answered)
+		return SPW_SHRINK_LATER;
+	least = settled(before, !critical);
+	before = before > least ? before - least : 0;
+	return before > node_isolate_went() ? before : node_isolate_went();
+}
+
+const struct bridge_runtime node_runtime = {
+	.name = "node",
+	.by_default = true,
+	.probe = probe,
+	.collect = collect,
+};
