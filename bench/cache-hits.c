@@ -368,15 +368,11 @@ check_draws(void)
 		   (double)first / DRAWS, zipf_share(&zipf, keys / 2));
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} parts[] = { { "halve", part_halve },
-	      { "trim", part_trim },
-	      { "fast", part_fast },
-	      { "scan", part_scan } };
-
-#define PARTS (sizeof parts / sizeof parts[0])
+static const struct rounds_part parts[] = { { "halve", part_halve },
+					    { "trim", part_trim },
+					    { "fast", part_fast },
+					    { "scan", part_scan },
+					    { 0 } };
 
 int
 main(int argc, char **argv)
@@ -399,7 +395,6 @@ main(int argc, char **argv)
 			   "after a scan.",
 		.options = options,
 	};
-	unsigned ran = 0;
 
 	bench_start(&program, argc, argv);
 	if (keys < 8 || keys > 1u << 28 || value_bytes < 8 ||
@@ -420,15 +415,5 @@ main(int argc, char **argv)
 	zipf_start(&zipf, keys, 0.99);
 	check_draws();
 	result = rounds_share(sizeof *result);
-	for (unsigned i = 0; i < PARTS; i++)
-		if (strstr(parts[i].name, only) != NULL) {
-			parts[i].run();
-			ran++;
-		}
-	if (ran == 0) {
-		fprintf(stderr, "cache-hits: --only '%s': no such part\n",
-			only);
-		return 2;
-	}
-	return 0;
+	return rounds_parts(parts, program.name, only);
 }

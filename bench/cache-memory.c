@@ -193,14 +193,10 @@ part_pin(void)
 	}
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} parts[] = { { "entry", part_entry },
-	      { "small", part_small },
-	      { "pin", part_pin } };
-
-#define PARTS (sizeof parts / sizeof parts[0])
+static const struct rounds_part parts[] = { { "entry", part_entry },
+					    { "small", part_small },
+					    { "pin", part_pin },
+					    { 0 } };
 
 int
 main(int argc, char **argv)
@@ -222,7 +218,6 @@ main(int argc, char **argv)
 		.summary = "What a cache takes beside keys and values.",
 		.options = options,
 	};
-	unsigned ran = 0;
 
 	bench_start(&program, argc, argv);
 	if (bench_smoke) {
@@ -238,15 +233,5 @@ main(int argc, char **argv)
 		return 2;
 	}
 	result = rounds_share(sizeof *result);
-	for (unsigned i = 0; i < PARTS; i++)
-		if (strstr(parts[i].name, only) != NULL) {
-			parts[i].run();
-			ran++;
-		}
-	if (ran == 0) {
-		fprintf(stderr, "cache-memory: --only '%s': no such part\n",
-			only);
-		return 2;
-	}
-	return 0;
+	return rounds_parts(parts, program.name, only);
 }

@@ -396,15 +396,11 @@ part_stall(void)
 	bench_row("shrink-read-shrunk", params, result->gib, "GiB", -1, -1);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} parts[] = { { "drop", part_drop },
-	      { "compact", part_compact },
-	      { "first", part_first },
-	      { "stall", part_stall } };
-
-#define PARTS (sizeof parts / sizeof parts[0])
+static const struct rounds_part parts[] = { { "drop", part_drop },
+					    { "compact", part_compact },
+					    { "first", part_first },
+					    { "stall", part_stall },
+					    { 0 } };
 
 int
 main(int argc, char **argv)
@@ -429,7 +425,6 @@ main(int argc, char **argv)
 			   "and its readers.",
 		.options = options,
 	};
-	unsigned ran = 0;
 
 	bench_start(&program, argc, argv);
 	if (bench_smoke) {
@@ -447,15 +442,5 @@ main(int argc, char **argv)
 	}
 	tick_start();
 	result = rounds_share(sizeof *result);
-	for (unsigned i = 0; i < PARTS; i++)
-		if (strstr(parts[i].name, only) != NULL) {
-			parts[i].run();
-			ran++;
-		}
-	if (ran == 0) {
-		fprintf(stderr, "cache-shrink: --only '%s': no such part\n",
-			only);
-		return 2;
-	}
-	return 0;
+	return rounds_parts(parts, program.name, only);
 }

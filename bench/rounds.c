@@ -58,6 +58,23 @@ rounds_child(void (*run)(void *argument), void *argument)
 		bench_child_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 }
 
+int
+rounds_parts(const struct rounds_part *parts, const char *program,
+	     const char *only)
+{
+	unsigned ran = 0;
+
+	for (; parts->name; parts++)
+		if (strstr(parts->name, only)) {
+			parts->run();
+			ran++;
+		}
+	if (!ran)
+		fprintf(stderr, "%s: --only '%s': no such part\n", program,
+			only);
+	return ran ? 0 : 2;
+}
+
 void
 figures_add(struct figures *figures, double value)
 {

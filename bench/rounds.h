@@ -24,6 +24,17 @@ void *rounds_share(size_t bytes);
 /* Returns when the child has ended; exits with 1 where it failed. */
 void rounds_child(void (*run)(void *argument), void *argument);
 
+/* What --only chooses from; the last has no name. */
+struct rounds_part {
+	const char *name;
+	void (*run)(void);
+};
+
+/* Runs those whose names have `only` in them. The exit code: 2, and a line
+ * that says so, where none has. */
+int rounds_parts(const struct rounds_part *parts, const char *program,
+		 const char *only);
+
 struct figures {
 	unsigned count;
 	double values[ROUNDS_MAX];
