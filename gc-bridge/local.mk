@@ -26,4 +26,5 @@ core_sources += \
 malloc_sources += \
 	%D%/boehm_init.c \
 	%D%/mapped.c \
-	%D%/node_loop.c
+	%D%/node_loop.c \
+	%D%/php_open.c
