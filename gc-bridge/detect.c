@@ -39,7 +39,8 @@
 #define RUNTIMES_MAX 16
 
 const struct bridge_runtime *const runtimes[] = {
-	&boehm_runtime, &cpython_runtime, &jvm_runtime, &node_runtime, &ocaml_runtime,
+	&boehm_runtime, &cpython_runtime, &jvm_runtime,
+	&lua_runtime,   &node_runtime,    &ocaml_runtime,
 	&php_runtime,   &ruby_runtime,    NULL,
 };
 

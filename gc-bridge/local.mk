@@ -13,6 +13,7 @@ core_sources += \
 	%D%/guard.c %D%/guard.h \
 	%D%/job.c %D%/job.h \
 	%D%/jvm.c \
+	%D%/lua.c %D%/lua.h \
 	%D%/node.c %D%/node.h \
 	%D%/node_isolate.c \
 	%D%/ocaml.c \
@@ -25,6 +26,7 @@ core_sources += \
 # What an unmodified program calls: preloaded, before the runtime's own.
 malloc_sources += \
 	%D%/boehm_init.c \
+	%D%/lua_init.c \
 	%D%/mapped.c \
 	%D%/node_loop.c \
 	%D%/php_open.c

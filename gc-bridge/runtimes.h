@@ -13,7 +13,7 @@
 #include "gc-bridge/bridge.h"
 
 extern const struct bridge_runtime boehm_runtime, cpython_runtime, jvm_runtime,
-	node_runtime, ocaml_runtime, php_runtime, ruby_runtime;
+	lua_runtime, node_runtime, ocaml_runtime, php_runtime, ruby_runtime;
 
 /* Ends with NULL. */
 extern const struct bridge_runtime *const runtimes[];

@@ -82,6 +82,14 @@ int spw_gc_unregister(struct spw_gc *gc);
  */
 int spw_gc_attach(const char *runtime);
 
+/*
+ * A lua_CFunction that hands a Lua 5.4 state over, whose collector is then
+ * asked by the bridge "lua"; to be called on the thread that runs it. States
+ * that are made under libspillway-malloc.so need no call. Returns 0.
+ */
+struct lua_State;
+int spw_gc_lua(struct lua_State *L);
+
 /* What a bridge did so far. */
 struct spw_gc_stats {
 	size_t size;
