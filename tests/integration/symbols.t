@@ -62,6 +62,8 @@ wrapped="$wrapped mmap mmap64"
 bridged='GC_init GC_pthread_create'
 # Where Node's event loops go by: gc-bridge/node_loop.c
 bridged="$bridged epoll_wait epoll_pwait"
+# What makes a state of Lua: gc-bridge/lua_init.c
+bridged="$bridged lua_newstate"
 # What PHP opens its extensions with: gc-bridge/php_open.c
 bridged="$bridged dlopen"
 
