@@ -34,6 +34,7 @@
 #include "gc-bridge/job.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
+#include "pressure/core.h"
 
 /* How long our thread stays with a request; it may be served later. */
 #define PATIENCE_NS (5 * CLOCK_S)
@@ -151,10 +152,20 @@ is_hidden(void)
 
 /* ---- the program's thread ---- */
 
+/* What lives in malloc: chunks of the heap that are freed stay with it until
+ * the tier of free memory is asked, behind us. */
+static uint64_t
+active(void)
+{
+	const struct core_heap *heap = core_heap();
+
+	return heap ? heap->active_bytes() : job_resident();
+}
+
 static void
 run(void)
 {
-	uint64_t before = job_resident(), after;
+	uint64_t before = active(), after;
 	bool full = atomic_load(&wanted_level) >= SPW_LEVEL_CRITICAL;
 
 	empty_minor_heap();
@@ -163,7 +174,7 @@ run(void)
 		finish_cycle();
 	finish_cycle();
 	compact(-1);
-	after = job_resident();
+	after = active();
 	atomic_store(&went, before > after ? before - after : 0);
 }
 
