@@ -13,6 +13,8 @@ core_sources += \
 	%D%/guard.c %D%/guard.h \
 	%D%/job.c %D%/job.h \
 	%D%/jvm.c \
+	%D%/jvm_heap.c %D%/jvm_heap.h \
+	%D%/jvm_structs.c %D%/jvm_structs.h \
 	%D%/lua.c %D%/lua.h \
 	%D%/node.c %D%/node.h \
 	%D%/node_isolate.c \
@@ -27,6 +29,7 @@ core_sources += \
 malloc_sources += \
 	%D%/boehm_init.c \
 	%D%/lua_init.c \
+	%D%/interrupted.c %D%/interrupted.h \
 	%D%/mapped.c \
 	%D%/node_loop.c \
 	%D%/php_open.c

@@ -9,7 +9,8 @@
  * Where no monitor runs yet it is started here, since a runtime that maps all
  * of its heap may never come by malloc: once, only where the process's malloc
  * is ours (another one may call mmap with a lock held that making a thread
- * wants) and not on a signal stack. Below the hard watermark the caller waits
+ * wants), and not in a signal handler, which may have interrupted malloc (4 of
+ * 20 such programs hung). Below the hard watermark the caller waits
  * as in malloc, for 10 ms at most: with a lock of its runtime held, maybe that
  * which the collector wants, but it gets on with a mapping each 10 ms where it
  * would have filled the rest at 500 MB/s (CPython).
@@ -19,6 +20,7 @@
  * charged when they are committed: they come from this library's own code.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,6 +31,8 @@
 
 #include <spillway/export.h>
 
+#include "base/settings.h"
+#include "gc-bridge/interrupted.h"
 #include "pressure/core.h"
 #include "pressure/gate.h"
 
@@ -59,15 +63,26 @@ static bool
 may_start(void)
 {
 	static _Atomic int ours; /* 0: not asked yet; 1 yes, -1 no */
-	stack_t stack;
 
 	if (!atomic_load(&ours)) {
 		const void *theirs = dlsym(RTLD_DEFAULT, "malloc");
 
 		atomic_store(&ours, is_ours(theirs) ? 1 : -1);
 	}
-	return atomic_load(&ours) > 0 && sigaltstack(NULL, &stack) == 0 &&
-	       !(stack.ss_flags & SS_ONSTACK);
+	return atomic_load(&ours) > 0;
+}
+
+/* Starting, and sensing in the hooks, take locks of the heap. */
+static bool
+in_handler(void)
+{
+	int saved = errno;
+	stack_t stack;
+	bool is = sigaltstack(NULL, &stack) != 0 ||
+		  (stack.ss_flags & SS_ONSTACK) || interrupted_by_signal();
+
+	errno = saved;
+	return is;
 }
 
 static inline void
@@ -84,10 +99,13 @@ count(const void *caller, size_t bytes, int protection, int flags)
 	    by)
 		return;
 	gate_ring();
-	if (core_running())
+	if (!core_running()) {
+		if (!in_handler() && may_start())
+			gate_start();
+	} else if (settings()->threads != SETTINGS_THREADS_NEVER ||
+		   !in_handler()) {
 		gate_wait((size_t)by);
-	else if (may_start())
-		gate_start();
+	}
 }
 
 static void *

@@ -5,7 +5,7 @@
 integration_cflags = $(AM_CFLAGS) -fno-builtin
 
 check_PROGRAMS += %D%/survivor %D%/process %D%/shrinkers %D%/changes \
-	%D%/thread_storage
+	%D%/thread_storage %D%/signal_maps
 %C%_survivor_SOURCES = %D%/survivor.c %D%/survivor.h %D%/survivor_burst.c \
 	%D%/survivor_cache.c
 %C%_survivor_CFLAGS = $(integration_cflags)
@@ -18,6 +18,8 @@ check_PROGRAMS += %D%/survivor %D%/process %D%/shrinkers %D%/changes \
 %C%_changes_CFLAGS = $(integration_cflags)
 %C%_thread_storage_SOURCES = %D%/thread_storage.c
 %C%_thread_storage_CFLAGS = $(integration_cflags)
+%C%_signal_maps_SOURCES = %D%/signal_maps.c
+%C%_signal_maps_CFLAGS = $(integration_cflags)
 
 # Linked with libjemalloc.so, which libjemalloc-dev brings.
 if MALLOC
@@ -35,6 +37,7 @@ integration_tests += %D%/bindings.t %D%/cached.t %D%/cached-neighbour.t \
 	%D%/changes.t %D%/idle.t %D%/manual.t \
 	%D%/page-cache.t %D%/process.t %D%/programs.t %D%/psi-false.t \
 	%D%/return.t %D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t \
+	%D%/signals.t \
 	%D%/survive.t
 long_tests += %D%/cached.long.t %D%/survive.long.t
 

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A JVM's heap kept small while memory is short.
+ *
+ *	collect: ratios 5/10, full collection, ratios as before; HOLD begins
+ *	HOLD: G1 expands by one region, and only where collecting takes most of
+ *	  the time; ZGC and Shenandoah stay below what there is room for
+ *	after 10 s (doubled, to 80, where memory ran short soon after the last
+ *	  release): as before, and the heap may be as large as -Xmx
+ *
+ * Why: a full collection of G1 (-Xmx160m, 16 MiB live) left 17 MiB in a heap
+ * of 23; a millisecond later it was 69 again, because collecting took more
+ * than GCTimeRatio allows, and nothing had gone back to the system. Seen from
+ * the limit it had given nothing, so it was asked more rarely, and killed.
+ *
+ * Why it is safe: Min- and MaxHeapFreeRatio and SoftMaxHeapSize are manageable
+ * flags, which the VM expects to change (jcmd sets them, with the same store);
+ * GCTimeRatio and G1ExpandByPercentOfAvailable are read where a young
+ * collection ends, and nowhere kept. All are aligned words found by name in
+ * the VM's own table (jvm_structs.c), set within their documented range, only
+ * where what is there is within it, too; as async-profiler sets flags. What
+ * somebody else set in the meantime is left alone. -Xmx is not touched: no
+ * program gets an OutOfMemoryError from us.
+ */
+#include "gc-bridge/jvm_heap.h"
+
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "gc-bridge/job.h"
+#include "gc-bridge/jvm_structs.h"
+
+#define HOLD_NS (10 * CLOCK_S)
+#define HOLD_DOUBLINGS_MAX 3
+#define SOFT_MAX_LEAST (16ull << 20)
+
+/* A flag of 32 bits, or 64 whose upper half is 0. */
+struct flag {
+	const char *name;
+	uint32_t small, most; /* what we set; what it may be */
+	volatile uint32_t *place;
+	uint32_t before;
+	bool is_held;
+};
+
+/* The larger of two that bound each other comes second. */
+static struct flag ratios[] = {
+	{ "MinHeapFreeRatio", 5, 100, NULL, 0, false },
+	{ "MaxHeapFreeRatio", 10, 100, NULL, 0, false },
+};
+static struct flag growth[] = {
+	{ "GCTimeRatio", 1, 10000, NULL, 0, false },
+	{ "G1ExpandByPercentOfAvailable", 0, 100, NULL, 0, false },
+};
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static volatile uint64_t *soft_max; /* of a collector that heeds it */
+static uint64_t soft_max_before, soft_max_ours;
+static bool is_serial;
+
+static bool is_holding;
+static uint64_t held_ns, released_ns;
+static unsigned doublings;
+
+static bool
+is_set(const char *name)
+{
+	const bool *place = jvm_structs_flag(name);
+
+	return place && *place;
+}
+
+static void
+find(struct flag *flags, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		flags[i].place = jvm_structs_flag(flags[i].name);
+}
+
+void
+jvm_heap_found(void)
+{
+	if (!jvm_structs_load())
+		return;
+	find(ratios, COUNT(ratios));
+	is_serial = is_set("UseSerialGC");
+	if (is_set("UseG1GC"))
+		find(growth, COUNT(growth));
+	if (is_set("UseShenandoahGC") || is_set("UseZGC"))
+		soft_max = jvm_structs_flag("SoftMaxHeapSize");
+}
+
+bool
+jvm_heap_shrinks_in_steps(void)
+{
+	return is_serial;
+}
+
+static void
+hold(struct flag *flags, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct flag *f = &flags[i];
+
+		if (!f->place || f->is_held || *f->place > f->most)
+			continue;
+		f->before = *f->place;
+		f->is_held = true;
+		*f->place = f->small;
+	}
+}
+
+static void
+release(struct flag *flags, size_t count)
+{
+	while (count-- > 0) {
+		struct flag *f = &flags[count];
+
+		if (f->is_held && *f->place == f->small)
+			*f->place = f->before;
+		f->is_held = false;
+	}
+}
+
+static uint64_t
+hold_ns(void)
+{
+	return HOLD_NS << doublings;
+}
+
+/* What there is room for: half of the headroom may be grown into. */
+static void
+soften(uint64_t headroom_bytes)
+{
+	uint64_t room = headroom_bytes / 2 + job_resident();
+
+	if (!soft_max)
+		return;
+	if (!soft_max_ours)
+		soft_max_before = *soft_max;
+	else if (*soft_max != soft_max_ours)
+		return; /* somebody else's now */
+	if (room < SOFT_MAX_LEAST)
+		room = SOFT_MAX_LEAST;
+	if (room > soft_max_before)
+		room = soft_max_before;
+	soft_max_ours = room & ~((2ull << 20) - 1);
+	*soft_max = soft_max_ours;
+}
+
+static void
+harden(void)
+{
+	if (soft_max && soft_max_ours && *soft_max == soft_max_ours)
+		*soft_max = soft_max_before;
+	soft_max_ours = 0;
+}
+
+void
+jvm_heap_collecting(bool begins)
+{
+	uint64_t now = clock_now_ns();
+
+	if (!begins) {
+		release(ratios, COUNT(ratios));
+		return;
+	}
+	if (!is_holding && released_ns && now - released_ns < hold_ns()) {
+		if (doublings < HOLD_DOUBLINGS_MAX)
+			doublings++;
+	} else if (!is_holding) {
+		doublings = 0;
+	}
+	is_holding = true;
+	held_ns = now;
+	hold(ratios, COUNT(ratios));
+	hold(growth, COUNT(growth));
+}
+
+void
+jvm_heap_tune(uint64_t headroom_bytes)
+{
+	if (!is_holding)
+		return;
+	if (clock_now_ns() - held_ns < hold_ns() || !headroom_bytes) {
+		soften(headroom_bytes);
+		return;
+	}
+	is_holding = false;
+	released_ns = clock_now_ns();
+	release(growth, COUNT(growth));
+	harden();
+}
+
+uint64_t
+jvm_heap_again(void)
+{
+	uint64_t now = clock_now_ns(), until = held_ns + hold_ns();
+
+	if (!is_holding)
+		return 0;
+	return until > now ? until - now : HOLD_NS;
+}
