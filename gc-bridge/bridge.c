@@ -188,6 +188,19 @@ end_job(struct spw_gc *gc, bool good)
 	engine_retry();
 }
 
+/* Sleeps until the bell rings, or tune is wanted again. */
+static void
+rest(struct spw_gc *gc, uint32_t seen)
+{
+	uint64_t ns = 0;
+
+	if (gc->runtime && gc->runtime->tune_again)
+		ns = gc->runtime->tune_again();
+	futex_wait(&gc->bell, seen, ns ? ns : FUTEX_FOREVER);
+	if (ns && atomic_load(&gc->bell) == seen)
+		atomic_store(&gc->tune_due, true);
+}
+
 static void
 serve(struct spw_gc *gc)
 {
@@ -201,7 +214,7 @@ serve(struct spw_gc *gc)
 		if (begin_job(gc))
 			end_job(gc, job_collect(gc));
 		else if (atomic_load(&gc->work) != BRIDGE_ASKED)
-			futex_wait(&gc->bell, seen, FUTEX_FOREVER);
+			rest(gc, seen);
 	}
 }
 

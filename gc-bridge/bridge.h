@@ -40,6 +40,9 @@ struct bridge_runtime {
 			  void *context);
 	size_t (*heap)(void *context);
 	void (*tune)(uint64_t headroom_bytes, void *context);
+	/* Nanoseconds until tune is called though no level changed; 0: never.
+	 * May be NULL. */
+	uint64_t (*tune_again)(void);
 	/* Takes the signals that its threads must get out of the set. */
 	void (*open_signals)(sigset_t *blocked);
 };
