@@ -4,7 +4,7 @@
  *
  *	spw_cache_put -> space_alloc (space.c), the entry is written,
  *	  index_set (index.c), index_grow
- *	spw_cache_peek -> index_find (index.h), entry_touch (entry.h)
+ *	spw_cache_peek -> index_find_near; far -> index_find (index.h), cache_hit
  *	get and refs, reserve and commit: ref.c
  *
  * Invariant: after put, the key's slot is this entry's, or a later put's, or
@@ -357,8 +357,16 @@ spw_cache_remove(struct spw_cache *c, const void *key, size_t key_bytes)
 
 /* ---- peek ---- */
 
-/* Where this copy of the library sleeps. Apart, so that looking keeps no
- * registers for it. */
+static const void *
+value_of(const struct entry *e, size_t *value_bytes)
+{
+	if (value_bytes)
+		*value_bytes = entry_value_bytes(e);
+	return entry_value(e);
+}
+
+/* What spw_cache_peek() does not do itself. Apart, and called last, so that
+ * looking keeps no registers for it. */
 __attribute__((noinline, cold)) static const void *
 peek_elsewhere(struct spw_cache *c, const void *key, size_t key_bytes,
 	       size_t *value_bytes)
@@ -367,22 +375,39 @@ peek_elsewhere(struct spw_cache *c, const void *key, size_t key_bytes,
 	return NULL;
 }
 
+__attribute__((noinline)) static const void *
+peek_far(struct spw_cache *c, const void *key, size_t key_bytes,
+	 size_t *value_bytes)
+{
+	uint64_t slot;
+	struct entry *e = cache_look(c, key, key_bytes, &slot);
+
+	return e ? value_of(e, value_bytes) : NULL;
+}
+
+__attribute__((noinline)) static const void *
+peek_hit(struct spw_cache *c, struct entry *e, size_t *value_bytes)
+{
+	cache_hit(c, e);
+	return value_of(e, value_bytes);
+}
+
 SPW_EXPORT const void *
 spw_cache_peek(struct spw_cache *c, const void *key, size_t key_bytes,
 	       size_t *value_bytes)
 {
-	uint64_t slot;
 	struct entry *e;
 
 	if (base_unlikely(elsewhere_is))
 		return peek_elsewhere(c, key, key_bytes, value_bytes);
 	base_assert_walk(rcu_is_reading());
-	e = cache_look(c, key, key_bytes, &slot);
-	if (!e)
-		return NULL;
-	if (value_bytes)
-		*value_bytes = entry_value_bytes(e);
-	return entry_value(e);
+	e = index_find_near(&c->index, hash_bytes(key, key_bytes), key,
+			    key_bytes);
+	if (base_unlikely(!e))
+		return peek_far(c, key, key_bytes, value_bytes);
+	if (base_unlikely(!cache_hit_near(c, e)))
+		return peek_hit(c, e, value_bytes);
+	return value_of(e, value_bytes);
 }
 
 /* ---- numbers ---- */

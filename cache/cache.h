@@ -147,6 +147,25 @@ cache_hit(struct spw_cache *c, struct entry *e)
 	cache_count(&c->counters[number].hits);
 }
 
+/* The same where nothing is to be done but to count: false, and nothing was
+ * done. No call, so that looking keeps no registers for it. */
+static inline bool
+cache_hit_near(struct spw_cache *c, const struct entry *e)
+{
+	struct writer_thread *here = &writer_here;
+	uint32_t number = here->number;
+
+	if (base_unlikely(
+		    (here->looks + 1) % 16 == 0 || !number ||
+		    atomic_load_explicit(&e->heat, memory_order_relaxed) !=
+			    atomic_load_explicit(&c->eras.hottest,
+						 memory_order_relaxed)))
+		return false;
+	here->looks++;
+	cache_count(&c->counters[number - 1].hits);
+	return true;
+}
+
 /* The entry of a key, touched and counted, or NULL. Inside a section. */
 static inline struct entry *
 cache_look(struct spw_cache *c, const void *key, size_t key_bytes,

@@ -156,6 +156,41 @@ index_match(const struct bucket *b, uint32_t tag)
 #endif
 }
 
+/*
+ * The common case of index_find(), by the same steps and without its loops: a
+ * key of 8 to 16 bytes, whose slot is the first of its bucket that has the
+ * tag, and whose entry has no expiry. NULL: not so, look with index_find().
+ */
+static inline struct entry *
+index_find_near(const struct index *index, uint64_t hash, const void *key,
+		size_t key_bytes)
+{
+	uint32_t tag = slot_tag_of_hash(hash);
+	uint64_t table = atomic_load_explicit(&index->table,
+					      memory_order_acquire);
+	const struct bucket *b = &index->buckets[index_place(table, hash)];
+	unsigned match = index_match(b, tag);
+	const _Atomic uint64_t *place;
+	uint64_t slot;
+	struct entry *e;
+
+	if (base_unlikely(!match || key_bytes - 8 > 8))
+		return NULL;
+	place = &b->slots[__builtin_ctz(match)];
+	slot = atomic_load_explicit(place, memory_order_acquire);
+	e = index_entry(slot);
+	if (base_unlikely(slot_tag(slot) != tag ||
+			  !segment_is_current(index->owner, slot) ||
+			  atomic_load_explicit(place, memory_order_acquire) !=
+				  slot))
+		return NULL;
+	if (base_unlikely(e->value_word & (ENTRY_EXTRA | ENTRY_SOFT) ||
+			  e->key_bytes != key_bytes ||
+			  !index_key_equal(e, key, key_bytes)))
+		return NULL;
+	return e;
+}
+
 /* The entry, and its slot into *found; NULL: not there. */
 static inline struct entry *
 index_find(const struct index *index, uint64_t hash, const void *key,
