@@ -51,13 +51,17 @@ enum { LUA_GCRESTART = 1, LUA_GCCOUNT = 3, LUA_GCISRUNNING = 9 };
 enum { LUA_TSTRING = 4, LUA_TTHREAD = 8 };
 enum { LUA_REGISTRYINDEX = -1001000, LUA_RIDX_MAINTHREAD = 1 };
 
+#define REFUSED UINT64_MAX
+
 struct state {
 	lua_allocator *allocate; /* the program's */
 	void *context;
 	void *block;         /* the state's own: its end is ours */
 	struct lua_State *L; /* its main thread; NULL while it is made */
-	uint64_t seen;       /* the request that it has answered */
-	bool refused;        /* an object, until it is asked for again */
+	/* The request that it has answered, or REFUSED: an object was, and
+	 * was not asked for again yet. */
+	uint64_t seen;
+	uint64_t request; /* why it was */
 	int before_kib;
 };
 
@@ -121,11 +125,10 @@ end_collection(struct state *s)
 	if (s->before_kib > after_kib)
 		atomic_fetch_add(&went, (uint64_t)(s->before_kib - after_kib)
 						<< 10);
-	s->refused = false;
 	control(s->L, LUA_GCRESTART); /* the ordinary cycle begins */
 	atomic_fetch_add(&collected, 1);
 	atomic_fetch_sub(&collecting, 1);
-	answer(s, s->seen);
+	answer(s, s->request);
 }
 
 /* Whether this allocation shall fail. */
@@ -147,8 +150,8 @@ begin_collection(struct state *s)
 		return false;
 	}
 	s->before_kib = control(s->L, LUA_GCCOUNT);
-	s->refused = true;
-	s->seen = request;
+	s->request = request;
+	s->seen = REFUSED;
 	atomic_fetch_add(&collecting, 1);
 	return true;
 }
@@ -183,9 +186,9 @@ allocate(void *context, void *block, size_t old_bytes, size_t bytes)
 
 	if (base_unlikely(block == s->block))
 		return allocate_state(s, block, old_bytes, bytes);
-	if (base_unlikely(request != s->seen || s->refused) && s->L &&
+	if (base_unlikely(request != s->seen) && s->L &&
 	    makes_object(block, old_bytes)) {
-		if (s->refused)
+		if (s->seen == REFUSED)
 			end_collection(s);
 		else if (begin_collection(s))
 			return NULL;

@@ -43,6 +43,8 @@ long_tests += %D%/cached.long.t %D%/survive.long.t
 
 # Collectors. The C program is compiled by its test, where <gc.h> is there.
 integration_tests += %D%/gc-boehm.t %D%/gc-cpython.t %D%/gc-jvm.t %D%/gc-ruby.t
+integration_tests += %D%/gc-lua.t
+EXTRA_DIST += %D%/gc_lua.c
 EXTRA_DIST += %D%/gcs.py %D%/gc_boehm.c %D%/gc_soft.c
 EXTRA_DIST += %D%/cached.py %D%/cached_scripts.py \
 	%D%/harness.py %D%/survival.py %D%/survive
