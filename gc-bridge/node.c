@@ -11,8 +11,8 @@
  * Why it is safe: calls into V8 from a foreign thread end 15 of 30 starts and
  * exits, because isolates that are half made or half gone cannot be told from
  * others. So the collection runs on the isolate's own thread, at two places:
- *  - in uv_run(), before it sleeps, with the isolate entered and an
- *    environment of Node's around it, not before the second time: where any
+ *  - in uv_run(), before it sleeps, in the event loop of the environment that
+ *    is entered (no other loop), not before the second time: where any
  *    callback of libuv may call the collector;
  *  - where JavaScript is long at work, from RequestInterrupt(), where V8 does
  *    its own collections; node_isolate.c says why the isolate is there then.

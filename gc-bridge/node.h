@@ -26,8 +26,8 @@ extern bool node_loops_seen;
  * with the reason. */
 int node_isolate_find(const char **why);
 
-/* On a thread that is about to sleep for events; `caller` called. */
-void node_isolate_pass(const void *caller);
+/* On a thread that is about to sleep for events of epoll_fd. */
+void node_isolate_pass(int epoll_fd);
 
 /* A request: each isolate answers it once. */
 void node_isolate_ask(int what);

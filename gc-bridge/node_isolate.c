@@ -7,13 +7,13 @@
  * their headers' C++ has in the Itanium ABI. Local<T> is one pointer there and
  * comes in a register; HandleScope has its place made ready.
  *
- * A place in `places` is FREE, LIVE or HELD. Its thread makes it LIVE, and
- * FREE again from Node's cleanup hook, which runs before the isolate goes and
+ * A place in `places` is LIVE or HELD, or nobody's. Its thread makes it LIVE,
+ * and GONE from Node's cleanup hook, which runs before the isolate goes and
  * waits while it is HELD: by the bridge's thread, for the one call that it
  * makes into a foreign isolate, RequestInterrupt(), allowed from any thread.
  *
  *	bridge's thread			isolate's thread
- *	LIVE -> HELD, or leave it	cleanup hook: LIVE -> FREE,
+ *	LIVE -> HELD, or leave it	cleanup hook: LIVE -> GONE,
  *	RequestInterrupt(isolate)	  or wait while HELD
  *	HELD -> LIVE, wake		isolate is disposed of
  *
@@ -50,7 +50,8 @@ static void (*request_interrupt)(void *isolate, void (*call)(void *, void *),
 				 void *argument);
 static void (*memory_pressure)(void *isolate, int level);
 static const char *(*get_version)(void);
-static int (*run_loop)(void *loop, int mode);
+static void *(*get_loop)(void *isolate);
+static int (*get_backend)(const void *loop);
 
 static const struct symbol needed[] = {
 	{ "_ZN2v87Isolate26MemoryPressureNotificationENS_"
@@ -68,17 +69,21 @@ static const struct symbol needed[] = {
 	{ "_ZN2v87Isolate16RequestInterruptEPFvPS0_PvES2_",
 	  &request_interrupt },
 	{ "_ZN2v82V810GetVersionEv", &get_version },
-	{ "uv_run", &run_loop },
+	{ "_ZN4node19GetCurrentEventLoopEPN2v87IsolateE", &get_loop },
+	{ "uv_backend_fd", &get_backend },
 };
 
-enum { FREE, MAKING, LIVE, HELD };
+enum { FREE, GONE, MAKING, LIVE, HELD };
 
 struct place {
 	_Atomic uint32_t state; /* a futex */
 	_Atomic pid_t tid;
 	_Atomic uint32_t answered;    /* the request's number */
 	_Atomic uint32_t interrupted; /* the same */
-	void *isolate;                /* constant while LIVE or HELD */
+	/* Constant while LIVE or HELD. */
+	_Atomic(void *) isolate;
+	int epoll_fd;    /* of its environment's event loop */
+	bool collecting; /* its own thread's */
 };
 
 _Atomic int node_watch;
@@ -88,9 +93,6 @@ static struct place places[PLACES];
 static _Atomic uint32_t request; /* its number */
 static _Atomic uint32_t answers; /* a futex */
 static _Atomic uint64_t went;
-static char *code_start, *code_end; /* of what libuv is in */
-static __thread struct place *mine;
-static __thread bool collecting;
 
 int
 node_isolate_find(const char **why)
@@ -100,9 +102,7 @@ node_isolate_find(const char **why)
 	if (!symbols_find_all("libnode.so", needed, 1, NULL))
 		return -ENOENT;
 	if (!symbols_find_all("libnode.so", needed,
-			      sizeof needed / sizeof *needed, &missing) ||
-	    !symbols_code_of((const void *)(uintptr_t)run_loop, &code_start,
-			     &code_end)) {
+			      sizeof needed / sizeof *needed, &missing)) {
 		*why = "V8 is here, but not as Node has it";
 		return -EOPNOTSUPP;
 	}
@@ -127,53 +127,90 @@ gone(void *argument)
 	struct place *p = argument;
 	uint32_t live = LIVE;
 
-	mine = NULL;
-	while (!atomic_compare_exchange_strong(&p->state, &live, FREE)) {
+	while (!atomic_compare_exchange_strong(&p->state, &live, GONE)) {
 		futex_wait(&p->state, HELD, FUTEX_FOREVER);
 		live = LIVE;
 	}
 }
 
-/* Whether the thread is inside one of Node's environments, which it enters
- * after the platform knows the isolate. */
+/*
+ * Whether the thread is inside one of Node's environments, which it enters
+ * after the platform knows the isolate, and sleeps in its event loop. There
+ * are others: spawnSync() has one, and a process that exits runs that of its
+ * tracing when the platform is gone (23 of 100 aborted).
+ */
 static bool
-has_environment(void *isolate)
+is_in_loop(void *isolate, int epoll_fd)
 {
 	void *scope[SCOPE_WORDS];
-	void *context;
-	bool has;
+	void *context, *loop = NULL;
 
 	if (!in_context(isolate))
 		return false;
 	open_scope(scope, isolate);
 	context = get_context(isolate);
-	has = context && get_environment(context);
+	if (context && get_environment(context))
+		loop = get_loop(isolate);
 	close_scope(scope);
-	return has;
+	return loop && get_backend(loop) == epoll_fd;
+}
+
+/* Of the isolate that this thread is in: its place, or NULL. */
+static struct place *
+place_of(void *isolate)
+{
+	for (unsigned i = 0; i < PLACES; i++)
+		if (atomic_load(&places[i].state) >= LIVE &&
+		    atomic_load(&places[i].isolate) == isolate)
+			return &places[i];
+	return NULL;
+}
+
+/* Whether its environment was here, and is being cleaned up. */
+static bool
+is_leaving(void *isolate, pid_t tid)
+{
+	for (unsigned i = 0; i < PLACES; i++)
+		if (atomic_load(&places[i].state) == GONE &&
+		    atomic_load(&places[i].isolate) == isolate &&
+		    atomic_load(&places[i].tid) == tid)
+			return true;
+	return false;
+}
+
+static struct place *
+take_place(uint32_t from)
+{
+	for (unsigned i = 0; i < PLACES; i++) {
+		uint32_t state = from;
+
+		if (atomic_compare_exchange_strong(&places[i].state, &state,
+						   MAKING))
+			return &places[i];
+	}
+	return NULL;
 }
 
 static void
-arm(void *isolate)
+arm(void *isolate, int epoll_fd)
 {
-	for (unsigned i = 0; i < PLACES; i++) {
-		struct place *p = &places[i];
-		uint32_t unused = FREE;
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+	struct place *p;
 
-		if (!atomic_compare_exchange_strong(&p->state, &unused, MAKING))
-			continue;
-		if (!has_environment(isolate)) {
-			atomic_store(&p->state, FREE);
-			return;
-		}
-		p->isolate = isolate;
-		atomic_store(&p->tid, (pid_t)syscall(SYS_gettid));
-		atomic_store(&p->answered, 0);
-		atomic_store(&p->interrupted, 0);
-		add_hook(isolate, gone, p);
-		mine = p;
-		atomic_store(&p->state, LIVE);
+	if (is_leaving(isolate, tid) || !is_in_loop(isolate, epoll_fd))
 		return;
-	}
+	p = take_place(FREE);
+	if (!p)
+		p = take_place(GONE);
+	if (!p)
+		return;
+	atomic_store(&p->isolate, isolate);
+	atomic_store(&p->tid, tid);
+	atomic_store(&p->answered, 0);
+	atomic_store(&p->interrupted, 0);
+	p->epoll_fd = epoll_fd;
+	add_hook(isolate, gone, p);
+	atomic_store(&p->state, LIVE);
 }
 
 /* Collects, once a request. */
@@ -184,15 +221,15 @@ answer(struct place *p)
 	int what = atomic_load(&node_watch);
 	uint64_t before, after;
 
-	if (what < NODE_MODERATE || collecting ||
+	if (what < NODE_MODERATE || p->collecting ||
 	    atomic_load(&p->answered) == number)
 		return;
-	collecting = true;
+	p->collecting = true;
 	before = job_resident();
-	memory_pressure(p->isolate,
+	memory_pressure(atomic_load(&p->isolate),
 			what == NODE_CRITICAL ? CRITICAL : MODERATE);
 	after = job_resident();
-	collecting = false;
+	p->collecting = false;
 	if (before > after)
 		atomic_fetch_add(&went, before - after);
 	atomic_store(&p->answered, number);
@@ -204,24 +241,26 @@ answer(struct place *p)
 static void
 interrupted(void *isolate, void *argument)
 {
-	if (mine && mine == argument && mine->isolate == isolate)
-		answer(mine);
+	struct place *p = place_of(isolate);
+
+	if (p && p == argument)
+		answer(p);
 }
 
 void
-node_isolate_pass(const void *caller)
+node_isolate_pass(int epoll_fd)
 {
-	const char *from = caller;
+	void *isolate = try_get_current();
+	struct place *p;
 	int saved = errno;
-	void *isolate;
 
-	if (from < code_start || from >= code_end || collecting)
+	if (!isolate)
 		return;
-	isolate = try_get_current();
-	if (isolate && !mine)
-		arm(isolate); /* answers when it comes by again */
-	else if (isolate && mine->isolate == isolate)
-		answer(mine);
+	p = place_of(isolate);
+	if (!p)
+		arm(isolate, epoll_fd); /* answers when it comes by again */
+	else if (p->epoll_fd == epoll_fd)
+		answer(p);
 	errno = saved;
 }
 
@@ -257,7 +296,7 @@ node_isolate_interrupt(void)
 		    !atomic_compare_exchange_strong(&p->state, &live, HELD))
 			continue;
 		atomic_store(&p->interrupted, number);
-		request_interrupt(p->isolate, interrupted, p);
+		request_interrupt(atomic_load(&p->isolate), interrupted, p);
 		atomic_store(&p->state, LIVE);
 		futex_wake(&p->state, FUTEX_ALL);
 	}

@@ -38,10 +38,10 @@ next_of(_Atomic(void *) *next, const char *name)
 }
 
 static inline void
-pass(const void *caller)
+pass(int epoll_fd)
 {
 	if (atomic_load_explicit(&node_watch, memory_order_relaxed))
-		node_isolate_pass(caller);
+		node_isolate_pass(epoll_fd);
 }
 
 SPW_EXPORT int
@@ -50,7 +50,7 @@ epoll_wait(int fd, struct epoll_event *events, int events_max, int timeout_ms)
 	void *found = next_of(&next_wait, "epoll_wait");
 	wait_function *next;
 
-	pass(__builtin_return_address(0));
+	pass(fd);
 	memcpy(&next, &found, sizeof next);
 	if (next)
 		return next(fd, events, events_max, timeout_ms);
@@ -65,7 +65,7 @@ epoll_pwait(int fd, struct epoll_event *events, int events_max, int timeout_ms,
 	void *found = next_of(&next_pwait, "epoll_pwait");
 	pwait_function *next;
 
-	pass(__builtin_return_address(0));
+	pass(fd);
 	memcpy(&next, &found, sizeof next);
 	if (next)
 		return next(fd, events, events_max, timeout_ms, mask);

@@ -118,15 +118,14 @@ symbols_loads(void)
 	return loads;
 }
 
-struct part {
+struct data {
 	uintptr_t address, start, end;
-	unsigned flag; /* PF_W, PF_X */
 };
 
 static int
-find_part(struct dl_phdr_info *info, size_t bytes, void *argument)
+find_data(struct dl_phdr_info *info, size_t bytes, void *argument)
 {
-	struct part *d = argument;
+	struct data *d = argument;
 	bool inside = false;
 
 	(void)bytes;
@@ -139,7 +138,7 @@ find_part(struct dl_phdr_info *info, size_t bytes, void *argument)
 			continue;
 		if (d->address >= start && d->address < start + p->p_memsz)
 			inside = true;
-		if (!(p->p_flags & d->flag))
+		if (!(p->p_flags & PF_W))
 			continue;
 		if (!d->start || start < d->start)
 			d->start = start;
@@ -149,26 +148,14 @@ find_part(struct dl_phdr_info *info, size_t bytes, void *argument)
 	return inside;
 }
 
-static bool
-part_of(const void *address, unsigned flag, char **start, char **end)
+bool
+symbols_data_of(const void *address, char **start, char **end)
 {
-	struct part d = { .address = (uintptr_t)address, .flag = flag };
+	struct data d = { .address = (uintptr_t)address };
 
-	if (!dl_iterate_phdr(find_part, &d) || !d.start)
+	if (!dl_iterate_phdr(find_data, &d) || !d.start)
 		return false;
 	*start = (char *)d.start;
 	*end = (char *)d.end;
 	return true;
-}
-
-bool
-symbols_data_of(const void *address, char **start, char **end)
-{
-	return part_of(address, PF_W, start, end);
-}
-
-bool
-symbols_code_of(const void *address, char **start, char **end)
-{
-	return part_of(address, PF_X, start, end);
 }

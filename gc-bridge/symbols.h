@@ -40,7 +40,4 @@ unsigned long long symbols_loads(void);
  * scanned. False where there is none. */
 bool symbols_data_of(const void *address, char **start, char **end);
 
-/* The same of its code. */
-bool symbols_code_of(const void *address, char **start, char **end);
-
 #endif
