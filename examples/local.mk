@@ -25,3 +25,6 @@ noinst_PROGRAMS += %D%/spillway-cached
 %C%_spillway_cached_LDADD = libspillway.la
 
 EXTRA_DIST += %D%/README.md
+# An addon for Node, which `make` in its folder or its test builds.
+EXTRA_DIST += %D%/node/Makefile %D%/node/binding.c %D%/node/index.js \
+	%D%/node/package.json

@@ -189,7 +189,7 @@ await_answers(void)
 static uint64_t
 settled(uint64_t before, bool in_steps)
 {
-	uint64_t began = clock_now_ns(), fell = began, now = began;
+	uint64_t began = clock_now_ns(), fell = began, now;
 	const struct timespec a_moment = { 0, SETTLE_NS };
 	uint64_t least = before;
 

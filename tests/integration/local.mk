@@ -43,6 +43,7 @@ long_tests += %D%/cached.long.t %D%/survive.long.t
 
 # Collectors. The C program is compiled by its test, where <gc.h> is there.
 integration_tests += %D%/gc-boehm.t %D%/gc-cpython.t %D%/gc-jvm.t %D%/gc-ruby.t
+integration_tests += %D%/gc-node.t
 integration_tests += %D%/gc-lua.t
 EXTRA_DIST += %D%/gc_lua.c
 EXTRA_DIST += %D%/gcs.py %D%/gc_boehm.c %D%/gc_soft.c
