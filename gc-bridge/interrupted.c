@@ -11,9 +11,10 @@
  * on others than x86 one in the vdso), so its address lies above the handler's
  * frames: the words up to SCAN_BYTES above ours are looked at. They are read
  * by process_vm_readv(2), which stops at the end of a stack that nobody knows
- * where a fault would end the process. One that was left there by an earlier
- * call makes us say yes once too often, which costs nothing: the next mapping
- * or malloc looks again. Not found: a handler that maps from under more than
+ * where a fault would end the process. One that sigaction(3) left there (in
+ * PHP for good: nothing starts then) is told from one that returns by what
+ * the kernel puts behind it, on x86-64; elsewhere we say yes once too often.
+ * Not found: a handler that maps from under more than
  * SCAN_BYTES of frames.
  */
 #include "gc-bridge/interrupted.h"
@@ -31,6 +32,8 @@
 #define RESTORERS_MAX 4
 #define SIGNALS 64
 #define VDSO_BYTES 8192
+/* Behind the address: ucontext, with flags, link, and the registers. */
+#define FRAME_WORDS 25
 #define HAS_RESTORER 0x04000000ul /* SA_RESTORER of the kernel's */
 
 /* As the kernel has it; where there is no restorer its place is the mask's. */
@@ -78,12 +81,18 @@ find_returns(struct returns *r)
 }
 
 static bool
-is_return(const struct returns *r, uintptr_t word)
+is_return(const struct returns *r, const uintptr_t *words)
 {
-	for (unsigned i = 0; i < r->count; i++)
-		if (r->to[i] == word)
-			return true;
-	return r->vdso && word - r->vdso < VDSO_BYTES;
+	bool is = r->vdso && words[0] - r->vdso < VDSO_BYTES;
+
+	for (unsigned i = 0; !is && i < r->count; i++)
+		is = r->to[i] == words[0];
+#if defined(__x86_64__)
+	/* uc_flags, uc_link, and the code segment of user space. */
+	is = is && words[1] < 16 && words[2] == 0 &&
+	     (words[24] & 0xffff) == 0x33;
+#endif
+	return is;
 }
 
 static bool
@@ -107,14 +116,16 @@ interrupted_by_signal(void)
 	/* One that was taken out as it was called (SA_RESETHAND) is blocked. */
 	if (!find_returns(&r))
 		return is_anything_blocked();
-	for (size_t done = 0; done < SCAN_BYTES; done += sizeof words) {
+	for (size_t done = 0; done < SCAN_BYTES;
+	     done += sizeof words - FRAME_WORDS * sizeof *words) {
 		struct iovec here = { words, sizeof words };
 		struct iovec there = { (void *)(from + done), sizeof words };
 		ssize_t got = syscall(SYS_process_vm_readv, getpid(), &here, 1,
 				      &there, 1, 0);
+		ssize_t many = got / (ssize_t)sizeof *words;
 
-		for (ssize_t i = 0; i < got / (ssize_t)sizeof *words; i++)
-			if (is_return(&r, words[i]))
+		for (ssize_t i = 0; i + FRAME_WORDS <= many; i++)
+			if (is_return(&r, words + i))
 				return true;
 		has_read |= got > 0;
 		if (got < (ssize_t)sizeof words)
