@@ -50,6 +50,7 @@
 #define RECENT_NS (20 * CLOCK_MS)
 #define NOTHING_BYTES (1 << 20)
 #define IDLE_MAX_NS (400 * CLOCK_MS)
+#define LOOK_NS (2 * CLOCK_S)
 #define POLLS_MAX (1 + SOURCES_POLLS_MAX + CONTROL_POLLS_MAX)
 
 /* Guarded by being used by one senser: the thread, or whoever holds
@@ -334,7 +335,7 @@ sleep_for_news(int bell, uint64_t ns, struct sources_news *news)
 
 /*
  * Near a limit with nothing to give, each look is for nothing: only whether
- * there is something again, in our own counters, until a second is over.
+ * there is something again, in our own counters, until LOOK_NS are over.
  */
 static bool
 idle_at_limit(const struct monitor_view *now, const struct sources_news *news)
@@ -346,7 +347,7 @@ idle_at_limit(const struct monitor_view *now, const struct sources_news *news)
 	       memcmp(news, &none, sizeof none) == 0 && !gate_waiting_bytes() &&
 	       atomic_load(&sense_wanted) == atomic_load(&sense_done) &&
 	       !atomic_load(&stop) && !engine_busy() &&
-	       clock_now_ns() - sensed_ns < CLOCK_S;
+	       clock_now_ns() - sensed_ns < LOOK_NS;
 }
 
 /* How long to sleep there: ever longer while the heap does not move. */
