@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mmap(2) as an unmodified program calls it: so that memory which a runtime
- * maps for its heap wakes spillway as malloc's growth does.
+ * mmap(2) as an unmodified program calls it, and mprotect(2), by which V8's
+ * heap grows: so that memory which a runtime maps for its heap wakes spillway
+ * as malloc's growth does.
  *
  * Only in libspillway-malloc.so. Passes on to the kernel unchanged; what was
  * mapped to be written counts against the gate's credit, as a hook would:
@@ -136,4 +137,16 @@ mmap64(void *address, size_t bytes, int protection, int flags, int fd,
 	if (got != MAP_FAILED)
 		count(__builtin_return_address(0), bytes, protection, flags);
 	return got;
+}
+
+/* Code that is written and run by turns is no growth. */
+SPW_EXPORT int
+mprotect(void *address, size_t bytes, int protection)
+{
+	int error = (int)syscall(SYS_mprotect, address, bytes, protection);
+
+	if (error == 0 && !(protection & PROT_EXEC))
+		count(__builtin_return_address(0), bytes, protection,
+		      MAP_ANONYMOUS);
+	return error;
 }

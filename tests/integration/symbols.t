@@ -57,7 +57,7 @@ _ZdaPvmSt11align_val_t'
 # How a program's seccomp filter is noticed: alloc/sandbox.c
 wrapped='prctl syscall'
 # What runtimes map for their heaps is counted: gc-bridge/mapped.c
-wrapped="$wrapped mmap mmap64"
+wrapped="$wrapped mmap mmap64 mprotect"
 # What arms the bridge to Boehm's collector: gc-bridge/boehm_init.c
 bridged='GC_init GC_pthread_create'
 # Where Node's event loops go by: gc-bridge/node_loop.c
