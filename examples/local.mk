@@ -24,6 +24,18 @@ noinst_PROGRAMS += %D%/spillway-cached
 	%D%/cached/words.c %D%/cached/words.h
 %C%_spillway_cached_LDADD = libspillway.la
 
+# An arena needs a jemalloc in the process: its own malloc.
+if LUA
+noinst_PROGRAMS += %D%/spillway-lua
+%C%_spillway_lua_SOURCES = \
+	%D%/lua/chunks.c %D%/lua/chunks.h \
+	%D%/lua/collector.c %D%/lua/collector.h \
+	%D%/lua/heap.c %D%/lua/heap.h \
+	%D%/lua/main.c
+%C%_spillway_lua_CFLAGS = $(AM_CFLAGS) $(LUA_CFLAGS)
+%C%_spillway_lua_LDADD = libspillway.la $(LUA_LIBS) -ljemalloc
+endif
+
 EXTRA_DIST += %D%/README.md
 # An addon for Node, which `make` in its folder or its test builds.
 EXTRA_DIST += %D%/node/Makefile %D%/node/binding.c %D%/node/index.js \

@@ -62,6 +62,15 @@ PKG_CHECK_MODULES([LIBURCU_BP], [liburcu-bp >= 0.13], [],
 	[AC_MSG_ERROR([liburcu-bp 0.13 or newer is missing (Debian: apt install
 liburcu-dev); pkg-config says: $LIBURCU_BP_PKG_ERRORS])])])
 
+# SPW_CHECK_LUA: LUA_CFLAGS, LUA_LIBS for an example; have_lua, yes or no.
+AC_DEFUN([SPW_CHECK_LUA],
+[have_lua=no
+for spw_name in lua5.4 lua-5.4 lua54; do
+	AS_IF([test "$have_lua" = no],
+		[PKG_CHECK_EXISTS([$spw_name >= 5.4.4],
+			[PKG_CHECK_MODULES([LUA], [$spw_name], [have_lua=yes])])])
+done])
+
 # SPW_CHECK_JEMALLOC_PIC: JEMALLOC_PIC, an archive that can go into a shared
 # object, of the very version whose internals alloc/jemalloc.redirect names.
 AC_DEFUN([SPW_CHECK_JEMALLOC_PIC],
