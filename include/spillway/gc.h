@@ -71,8 +71,8 @@ int spw_gc_register(struct spw_gc **gc, const struct spw_gc_options *options);
 int spw_gc_unregister(struct spw_gc *gc);
 
 /*
- * Looks for a runtime in this process: "boehm", "cpython", "jvm", "ruby",
- * or "auto" for each that is on by default.
+ * Looks for a runtime in this process: "boehm", "cpython", "jvm", "node",
+ * "ruby", or "auto" for each that is on by default.
  * For "boehm": to be called by the thread that called GC_INIT(), before it
  * makes others.
  * Returns 0 (found; for "auto" also where it is looked for again later),
