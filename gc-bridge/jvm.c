@@ -4,8 +4,9 @@
  *
  * Conditions: JNI_GetCreatedJavaVMs() knows of a VM, which it does once that
  * is whole (asked every millisecond from the start on, 0 of 25 failed).
- * Parallel and whatever is below -Xms do not shrink, ZGC does so after
- * ZUncommitDelay: they are asked ever more rarely, as what gives nothing is.
+ * Parallel, and Serial below -Xms, do not shrink but for jvm_sweep.c, ZGC does
+ * so after ZUncommitDelay: they are asked ever more rarely, as what gives
+ * nothing is.
  *
  * Why it is safe: a collection is the documented invocation and JVMTI
  * interface, used by a thread that attaches as a daemon for the time of a
@@ -25,8 +26,11 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "gc-bridge/detect.h"
 #include "gc-bridge/job.h"
 #include "gc-bridge/jvm_heap.h"
+#include "gc-bridge/jvm_sweep.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
 
@@ -42,8 +46,7 @@
 enum { VM_DETACH = 5, VM_GET_ENV = 6, VM_ATTACH_AS_DAEMON = 7 };
 enum { JVMTI_FORCE_GC = 107, JVMTI_DISPOSE = 126 };
 
-/* An object is a pointer to a pointer to its table. */
-typedef void *const *const *interface;
+typedef jvm_interface interface;
 
 struct attach_arguments {
 	int version;
@@ -76,20 +79,41 @@ probe(bool attached, const char **why)
 	if (!find_vm())
 		return -EAGAIN;
 	jvm_heap_found();
+	jvm_sweep_found();
 	return 0;
+}
+
+/* gc:jvm-sweep, where it can be had. */
+static bool
+shall_sweep(void)
+{
+	static _Atomic bool told;
+
+	if (!detect_says(JVM_SWEEP_WORD))
+		return false;
+	if (!jvm_sweep_can() && !atomic_exchange(&told, true))
+		log_write(SPW_LOG_WARNING,
+			  "gc jvm: not swept: Serial and Parallel alone, "
+			  "without large pages, NUMA and AlwaysPreTouch");
+	return jvm_sweep_can();
 }
 
 static void
 force(interface vm)
 {
+	bool sweeps = shall_sweep();
 	interface jvmti = NULL;
-	int rounds = jvm_heap_shrinks_in_steps() ? SERIAL_STEPS : 1;
+	int rounds = jvm_heap_shrinks_in_steps() && !sweeps ? SERIAL_STEPS : 1;
 
 	if (AT(vm, VM_GET_ENV, int (*)(interface, interface *, int))(
 		    vm, &jvmti, JVMTI_VERSION) != 0)
 		return;
+	if (sweeps)
+		jvm_sweep_begin(jvmti);
 	while (rounds-- > 0)
 		AT(jvmti, JVMTI_FORCE_GC, int (*)(interface))(jvmti);
+	if (sweeps)
+		jvm_sweep_end(jvmti);
 	AT(jvmti, JVMTI_DISPOSE, int (*)(interface))(jvmti);
 }
 
@@ -131,7 +155,8 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 	force(vm);
 	jvm_heap_collecting(false);
 	AT(vm, VM_DETACH, int (*)(interface))(vm);
-	wait_until_gone(before);
+	if (jvm_heap_gives_late())
+		wait_until_gone(before);
 	return 0;
 }
 
@@ -144,6 +169,7 @@ tune(uint64_t headroom_bytes, void *unused)
 
 const struct bridge_runtime jvm_runtime = {
 	.name = "jvm",
+	.opt_in = JVM_SWEEP_WORD,
 	.by_default = true,
 	.probe = probe,
 	.collect = collect,

@@ -15,8 +15,9 @@
  *
  * Why it is safe: Min- and MaxHeapFreeRatio and SoftMaxHeapSize are manageable
  * flags, which the VM expects to change (jcmd sets them, with the same store);
- * GCTimeRatio and G1ExpandByPercentOfAvailable are read where a young
- * collection ends, and nowhere kept. All are aligned words found by name in
+ * GCTimeRatio, G1ExpandByPercentOfAvailable and InitialHeapSize are read by G1
+ * where a young collection ends, and MinHeapSize (-Xms) where a full one does,
+ * and nowhere kept. All are aligned words found by name in
  * the VM's own table (jvm_structs.c), set within their documented range, only
  * where what is there is within it, too; as async-profiler sets flags. What
  * somebody else set in the meantime is left alone. -Xmx is not touched: no
@@ -32,31 +33,38 @@
 
 #define HOLD_NS (10 * CLOCK_S)
 #define HOLD_DOUBLINGS_MAX 3
+#define SIZE_LEAST (8ull << 20)
 #define SOFT_MAX_LEAST (16ull << 20)
 
-/* A flag of 32 bits, or 64 whose upper half is 0. */
+/* A size_t, or a flag of 32 bits, or of 64 whose upper half is 0. */
 struct flag {
 	const char *name;
-	uint32_t small, most; /* what we set; what it may be */
-	volatile uint32_t *place;
-	uint32_t before;
+	bool is_size;
+	uint64_t small, most; /* what we set; what it may be */
+	volatile void *place;
+	uint64_t before;
 	bool is_held;
 };
 
 /* The larger of two that bound each other comes second. */
 static struct flag ratios[] = {
-	{ "MinHeapFreeRatio", 5, 100, NULL, 0, false },
-	{ "MaxHeapFreeRatio", 10, 100, NULL, 0, false },
+	{ .name = "MinHeapFreeRatio", .small = 5, .most = 100 },
+	{ .name = "MaxHeapFreeRatio", .small = 10, .most = 100 },
+};
+/* G1's: the first while collecting, the others for the hold. */
+static struct flag least[] = {
+	{ .name = "MinHeapSize", .is_size = true, .small = SIZE_LEAST },
 };
 static struct flag growth[] = {
-	{ "GCTimeRatio", 1, 10000, NULL, 0, false },
-	{ "G1ExpandByPercentOfAvailable", 0, 100, NULL, 0, false },
+	{ .name = "GCTimeRatio", .small = 1, .most = 10000 },
+	{ .name = "G1ExpandByPercentOfAvailable", .small = 0, .most = 100 },
+	{ .name = "InitialHeapSize", .is_size = true, .small = SIZE_LEAST },
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static volatile uint64_t *soft_max; /* of a collector that heeds it */
 static uint64_t soft_max_before, soft_max_ours;
-static bool is_serial;
+static bool is_serial, gives_late;
 
 static bool is_holding;
 static uint64_t held_ns, released_ns;
@@ -73,8 +81,29 @@ is_set(const char *name)
 static void
 find(struct flag *flags, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
+	const uint64_t *heap_bytes_max = jvm_structs_flag("MaxHeapSize");
+
+	for (size_t i = 0; i < count; i++) {
 		flags[i].place = jvm_structs_flag(flags[i].name);
+		if (flags[i].is_size)
+			flags[i].most = heap_bytes_max ? *heap_bytes_max : 0;
+	}
+}
+
+static uint64_t
+get(const struct flag *f)
+{
+	return f->is_size ? *(volatile uint64_t *)f->place :
+			    *(volatile uint32_t *)f->place;
+}
+
+static void
+set(const struct flag *f, uint64_t value)
+{
+	if (f->is_size)
+		*(volatile uint64_t *)f->place = value;
+	else
+		*(volatile uint32_t *)f->place = (uint32_t)value;
 }
 
 void
@@ -84,8 +113,11 @@ jvm_heap_found(void)
 		return;
 	find(ratios, COUNT(ratios));
 	is_serial = is_set("UseSerialGC");
-	if (is_set("UseG1GC"))
+	gives_late = is_set("UseG1GC") || is_set("UseShenandoahGC");
+	if (is_set("UseG1GC")) {
 		find(growth, COUNT(growth));
+		find(least, COUNT(least));
+	}
 	if (is_set("UseShenandoahGC") || is_set("UseZGC"))
 		soft_max = jvm_structs_flag("SoftMaxHeapSize");
 }
@@ -96,17 +128,25 @@ jvm_heap_shrinks_in_steps(void)
 	return is_serial;
 }
 
+bool
+jvm_heap_gives_late(void)
+{
+	return gives_late;
+}
+
 static void
 hold(struct flag *flags, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct flag *f = &flags[i];
 
-		if (!f->place || f->is_held || *f->place > f->most)
+		if (!f->place || f->is_held)
 			continue;
-		f->before = *f->place;
+		f->before = get(f);
+		if (f->before > f->most || (f->is_size && f->before < f->small))
+			continue;
 		f->is_held = true;
-		*f->place = f->small;
+		set(f, f->small);
 	}
 }
 
@@ -116,8 +156,8 @@ release(struct flag *flags, size_t count)
 	while (count-- > 0) {
 		struct flag *f = &flags[count];
 
-		if (f->is_held && *f->place == f->small)
-			*f->place = f->before;
+		if (f->is_held && get(f) == f->small)
+			set(f, f->before);
 		f->is_held = false;
 	}
 }
@@ -163,6 +203,7 @@ jvm_heap_collecting(bool begins)
 
 	if (!begins) {
 		release(ratios, COUNT(ratios));
+		release(least, COUNT(least));
 		return;
 	}
 	if (!is_holding && released_ns && now - released_ns < hold_ns()) {
@@ -174,6 +215,7 @@ jvm_heap_collecting(bool begins)
 	is_holding = true;
 	held_ns = now;
 	hold(ratios, COUNT(ratios));
+	hold(least, COUNT(least));
 	hold(growth, COUNT(growth));
 }
 

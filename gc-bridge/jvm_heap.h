@@ -28,4 +28,7 @@ uint64_t jvm_heap_again(void);
 /* Whether one collection does not shrink the heap as far as it may. */
 bool jvm_heap_shrinks_in_steps(void);
 
+/* Whether memory goes back some time after the collection. */
+bool jvm_heap_gives_late(void);
+
 #endif

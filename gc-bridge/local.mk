@@ -15,6 +15,7 @@ core_sources += \
 	%D%/jvm.c \
 	%D%/jvm_heap.c %D%/jvm_heap.h \
 	%D%/jvm_structs.c %D%/jvm_structs.h \
+	%D%/jvm_sweep.c %D%/jvm_sweep.h \
 	%D%/lua.c %D%/lua.h \
 	%D%/node.c %D%/node.h \
 	%D%/node_isolate.c \
