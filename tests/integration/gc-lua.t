@@ -133,6 +133,19 @@ os.execute("env | grep -c LUA_INIT")
 """
 
 
+CHUNKS = """
+local s = 0
+for r = 1, 20 do
+	for i = 1, 200 do
+		local f, e = load("local a, b = ... ; return (a or 0) * " .. i ..
+			" + y", "=c" .. i, "t", { y = r })
+		s = s + assert(f, e)(i)
+	end
+end
+print(s, load("x = ", "=bad"))
+"""
+
+
 def stays(tap, what, command, conf, expected, name="lua"):
     """A stopped collector is not started."""
     burst = gcs.Burst(command, conf)
@@ -213,6 +226,40 @@ def host(tap, folder, command):
            got.returncode, got.stdout, got.stderr)
 
 
+def example(tap, folder):
+    """The same programs on examples/spillway-lua, without a preload."""
+    program = harness.built("examples/spillway-lua")
+    if not program:
+        tap.skip("examples/spillway-lua", "not built: no Lua 5.4 at configure")
+        return
+
+    def command(name):
+        return [program, os.path.join(folder, name + ".lua")]
+
+    runtime = Runtime(tap, "spillway-lua", command("burst"), command("churn"),
+                      conf="gc-interval:10s", preload=False)
+    runtime.returns("spillway-lua", 300, 50)
+    runtime.stress("spillway-lua", 3 * gcs.SECONDS)
+    runtime.hammer("spillway-lua", command("short"))
+    chunks = os.path.join(folder, "chunks.lua")
+    with open(chunks, "w", encoding="ascii") as file:
+        file.write(CHUNKS)
+    wanted = harness.run([which("lua5.4"), chunks],
+                         env=harness.environment())
+    got = harness.run([program, "--stats", chunks], env=harness.environment())
+    tap.ok(got.stdout == wanted.stdout and got.returncode == 0 and
+           "3800 found, 201 compiled" in got.stderr,
+           "spillway-lua: load() compiles a text once", got.stdout, got.stderr)
+    codes = [harness.run([program] + words, input=text, stdin=None)
+             for words, text in (([], ""), (["--what"], ""), (["nix.lua"], ""),
+                                 (["-"], "error{}"), (["-"], "os.exit(7)"),
+                                 (["--help"], ""), (["-", "a"], "return"))]
+    tap.ok([c.returncode for c in codes] == [2, 2, 1, 1, 7, 0, 0] and
+           all(c.stderr for c in codes[:4]),
+           "spillway-lua: exit codes and messages",
+           [(c.returncode, c.stderr) for c in codes])
+
+
 def main():
     tap = Tap()
     harness.need(tap, interposer=harness.interposer(), spillway=harness.cli())
@@ -228,6 +275,7 @@ def main():
 
         stock(tap, command)
         host(tap, folder, command)
+        example(tap, folder)
     tap.end()
 
 

@@ -84,8 +84,9 @@ class Burst:
 class Runtime:
     """One runtime's tests; `burst` and `churn` are commands."""
 
-    def __init__(self, tap, name, burst, churn, conf=None):
+    def __init__(self, tap, name, burst, churn, conf=None, preload=True):
         self.tap, self.name = tap, name
+        self.preload = harness.interposer() if preload else None
         self.burst, self.churn = burst, churn
         self.conf = conf or f"gc:{name}"
 
@@ -96,7 +97,7 @@ class Runtime:
         time.sleep(settle)
         kept = plain.resident()
         wanted = plain.end()
-        with_it = Burst(self.burst, self.conf)
+        with_it = Burst(self.burst, self.conf, self.preload)
         time.sleep(max(settle, 1.2))
         before = with_it.resident()
         code = reclaim(with_it.pid)
@@ -129,7 +130,7 @@ class Runtime:
             with harness.Group(limit_mib) as group:
                 done = harness.run(
                     command, group, timeout=120, env=harness.environment(
-                        harness.interposer(), self.conf + conf))
+                        self.preload, self.conf + conf))
                 ours = group.kills()
         except OSError as error:
             tap.skip(f"{what}: survives {limit_mib} MiB", str(error))
@@ -153,7 +154,7 @@ class Runtime:
         child = subprocess.Popen(
             command, text=True, errors="replace", stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=harness.environment(harness.interposer(),
+            env=harness.environment(self.preload,
                                     self.conf + ",gc-interval:0,start:0"))
         asked, ran, last, stop = [0], [0], [{}], threading.Event()
 
@@ -203,7 +204,7 @@ class Runtime:
                 command, text=True, errors="replace",
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, env=harness.environment(
-                    harness.interposer(), self.conf +
+                    self.preload, self.conf +
                     ",gc-interval:0,start:0"))
             seen = False
             while child.poll() is None:
