@@ -42,8 +42,9 @@ enum settings_source {
 };
 
 /* gc:WORD+WORD: the bits of these words' places. */
-#define SETTINGS_GC_WORDS \
-	"off|auto|boehm|cpython|jvm|jvm-sweep|lua|node|ocaml|php|ruby|ruby-compact"
+#define SETTINGS_GC_WORDS                               \
+	"off|auto|boehm|cpython|jvm|jvm-sweep|lua|node" \
+	"|ocaml|ocaml-idle|php|ruby|ruby-compact"
 #define SETTINGS_GC_AUTO 0x2u
 
 #define SETTINGS_NAME_BYTES 64

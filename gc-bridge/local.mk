@@ -20,6 +20,7 @@ core_sources += \
 	%D%/node.c %D%/node.h \
 	%D%/node_isolate.c \
 	%D%/ocaml.c \
+	%D%/ocaml_idle.c %D%/ocaml_idle.h \
 	%D%/php.c \
 	%D%/policy.c %D%/policy.h \
 	%D%/ruby.c \

@@ -15,7 +15,8 @@
  * by the two stores with which a signal handler asks for attention on any
  * thread. The program may overwrite them in the same moment: the request is
  * repeated until it is taken. A program that sleeps in a system call, or
- * computes without allocating, is served when it allocates again.
+ * computes without allocating, is served when it allocates again; with
+ * ocaml-idle one that sleeps at once (ocaml_idle.c).
  *
  * Objects move: a program that forbids that (max_overhead of a million) is
  * not asked, as the heap shrinks by compaction alone. Finalisers are left to
@@ -30,8 +31,10 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/log.h"
 #include "gc-bridge/detect.h"
 #include "gc-bridge/job.h"
+#include "gc-bridge/ocaml_idle.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
 #include "pressure/core.h"
@@ -42,6 +45,7 @@
 /* caml_gc_phase between two cycles. */
 #define PHASE_IDLE 3
 #define NEVER_COMPACT 1000000
+#define IDLE_WORD "ocaml-idle"
 
 static void (*request_slice)(void);
 static void (*empty_minor_heap)(void);
@@ -208,6 +212,7 @@ static int
 probe(bool attached, const char **why)
 {
 	void (*theirs)(void);
+	const char *idle;
 
 	(void)attached;
 	if (!symbols_find_all("libasmrun", needed,
@@ -231,7 +236,26 @@ probe(bool attached, const char **why)
 		atomic_store(&next_hook, theirs);
 		atomic_store(slice_end, slice_ended);
 	}
+	idle = detect_says(IDLE_WORD) ? ocaml_idle_arm() : NULL;
+	if (idle)
+		log_write(SPW_LOG_WARNING, "gc ocaml: not while it sleeps: %s",
+			  idle);
 	return 0;
+}
+
+/* While the program sleeps, on our thread. */
+static void
+run_meanwhile(void)
+{
+	uint32_t asked = 1;
+
+	if (!ocaml_idle_enter())
+		return;
+	if (atomic_compare_exchange_strong(&waiting, &asked, 2)) {
+		run();
+		atomic_store(&waiting, 0);
+	}
+	ocaml_idle_leave();
 }
 
 static size_t
@@ -252,6 +276,8 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 		if (seen == 1)
 			request_slice();
 		futex_wait(&waiting, seen, REPEAT_NS);
+		if (detect_says(IDLE_WORD))
+			run_meanwhile();
 	}
 	return atomic_load(&waiting) ? SPW_SHRINK_LATER :
 				       (size_t)atomic_load(&went);
@@ -260,6 +286,7 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 const struct bridge_runtime ocaml_runtime = {
 	.name = "ocaml",
 	.by_default = true,
+	.opt_in = IDLE_WORD,
 	.probe = probe,
 	.collect = collect,
 };

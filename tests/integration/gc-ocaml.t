@@ -90,6 +90,39 @@ let () =
   List.iter Thread.join threads;
   Array.iter (Printf.printf "%d\\n") sums; over ()
 """
+# One that sleeps more than it runs, with a handler that allocates.
+IDLE = WORK % 300 + """
+let alarms = ref []
+let () =
+  Sys.set_signal Sys.sigalrm (Sys.Signal_handle (fun n ->
+      alarms := string_of_int n :: (if List.length !alarms > 20 then []
+                                    else !alarms)));
+  ignore (Unix.setitimer Unix.ITIMER_REAL
+            { Unix.it_interval = 0.0011; it_value = 0.0011 });
+  let from, into = Unix.pipe () and sum = ref 0 in
+  let rec again f = try f () with Unix.Unix_error (Unix.EINTR, _, _) -> again f in
+  for i = 1 to rounds do
+    sum := !sum + work 2 i;
+    let text = Bytes.of_string (string_of_int i) and got = Bytes.create 9 in
+    ignore (again (fun () -> Unix.write into text 0 (Bytes.length text)));
+    (try ignore (Unix.select [] [] [] 0.001)
+     with Unix.Unix_error (Unix.EINTR, _, _) -> ());
+    let n = again (fun () -> Unix.read from got 0 9) in
+    sum := !sum + int_of_string (Bytes.sub_string got 0 n);
+    if i mod 8 = 0 then Unix.sleepf 0.004
+  done;
+  Printf.printf "%%d\n" !sum; over ()
+""".replace("%%", "%")
+SLEEPS = """
+let () =
+  let made = ref [] in
+  for i = 1 to 400_000 do made := (i, string_of_int i) :: !made done;
+  made := [];
+  print_endline "ready";
+  Unix.sleepf 1.0;
+  Unix.sleepf 3.0;
+  print_endline "over"; exit 3
+"""
 SHORT = """
 let () =
   let x = List.init 300000 string_of_int in
@@ -137,8 +170,9 @@ class Compiler:
         with open(source, "w", encoding="ascii") as file:
             file.write(text)
         done = harness.run(
-            [which(tool), "-I", "+threads", "unix." + kind, "threads." + kind,
-             *flags, source, "-o", target], cwd=self.folder, timeout=120)
+            [which(tool), "-I", "+threads", "unix." + kind]
+            + (["threads." + kind] if "Thread" in text else [])
+            + [*flags, source, "-o", target], cwd=self.folder, timeout=120)
         if done.returncode != 0:
             raise OSError(done.stdout + done.stderr)
         return [target]
@@ -162,6 +196,26 @@ def alone(tap, burst):
     code, out = one.end()
     tap.ok(code == 3 and "gc ocaml: cannot be asked: it frees its heap" in out,
            "nor one that frees its heap at exit, which is told", out[-300:])
+
+
+def sleeps(tap, compile_it):
+    """With ocaml-idle one that sleeps is collected meanwhile, and else not."""
+    command = compile_it("sleeps", SLEEPS)
+    ran = {}
+    for word in ("ocaml", "ocaml-idle"):
+        one = gcs.Burst(command, f"gc:{word},gc-interval:0,start:0")
+        gcs.time.sleep(0.3)
+        gcs.reclaim(one.pid, 1)
+        gcs.time.sleep(1.2)  # the second sleep has begun
+        for _ in range(3):
+            gcs.reclaim(one.pid, 1)
+            gcs.time.sleep(0.5)
+        ran[word] = gcs.collectors(one.pid).get("ocaml", {}).get("collections")
+        ran[word + " ended"] = one.end()
+    tap.ok(ran["ocaml"] == 0 and (ran["ocaml-idle"] or 0) >= 3 and
+           ran["ocaml ended"] == ran["ocaml-idle ended"] ==
+           (3, "ready\nover\n"),
+           "with ocaml-idle a program that sleeps is collected meanwhile", ran)
 
 
 def hidden(tap, compile_it):
@@ -200,6 +254,11 @@ def main():
                        command=compile_it("threads", THREADS))
         runtime.stress("ocamlrun", gcs.SECONDS / 3,
                        command=compile_it("churn", CHURN, "ocamlc"))
+        sleeps(tap, compile_it)
+        runtime.conf = "gc:ocaml-idle"
+        runtime.stress("ocaml that sleeps, ocaml-idle", gcs.SECONDS,
+                       command=compile_it("idle", IDLE))
+        runtime.conf = "gc:ocaml"
         runtime.hammer("ocaml", compile_it("short", SHORT))
         burst = gcs.Burst(compile_it("forks", FORKS),
                           "gc:ocaml,gc-interval:0,start:0")
