@@ -34,6 +34,7 @@
 
 #include "base/settings.h"
 #include "gc-bridge/interrupted.h"
+#include "gc-bridge/node.h"
 #include "pressure/core.h"
 #include "pressure/gate.h"
 
@@ -94,6 +95,8 @@ count(const void *caller, size_t bytes, int protection, int flags)
 	if (bytes < COUNT_MIN || !(protection & PROT_WRITE) ||
 	    !(flags & MAP_ANONYMOUS) || is_ours(caller))
 		return;
+	if (atomic_load_explicit(&node_watch, memory_order_relaxed) > NODE_ARM)
+		node_isolate_grows();
 	if (atomic_load_explicit(&gate_state, memory_order_relaxed) == GATE_OFF)
 		return;
 	if (atomic_fetch_sub_explicit(&gate_credit, by, memory_order_relaxed) >=

@@ -4,9 +4,8 @@
  *
  * Conditions: V8's, Node's and libuv's names are exported, as they are by the
  * distributions' node and by nodejs.org's; the preload, since isolates are
- * found where libuv waits for events (node_loop.c). JavaScript that never
- * came back to its event loop since memory first ran short is not asked.
- * Where there is no preload: the addon in examples/node.
+ * met where libuv waits for events (node_loop.c) or their heap grows
+ * (mapped.c). Where there is no preload: the addon in examples/node.
  *
  * Why it is safe: calls into V8 from a foreign thread end 15 of 30 starts and
  * exits, because isolates that are half made or half gone cannot be told from
@@ -15,7 +14,8 @@
  *    is entered (no other loop), not before the second time: where any
  *    callback of libuv may call the collector;
  *  - where JavaScript is long at work, from RequestInterrupt(), where V8 does
- *    its own collections; node_isolate.c says why the isolate is there then.
+ *    its own collections; node_isolate.c says why the isolate is there then
+ *    (one that was never met requests that itself, where its heap grows).
  * There MemoryPressureNotification() is synchronous. A loop that sleeps is
  * woken by a real-time signal that nobody had a handler for, sent to threads
  * that the kernel says sleep in epoll: libuv begins again after EINTR. Nothing

@@ -29,6 +29,13 @@ int node_isolate_find(const char **why);
 /* On a thread that is about to sleep for events of epoll_fd. */
 void node_isolate_pass(int epoll_fd);
 
+/*
+ * While there is a request, on a thread that maps memory: where that is
+ * JavaScript that was never met, in its event loop or here, it is interrupted.
+ * Safe inside V8, with locks of its heap held.
+ */
+void node_isolate_grows(void);
+
 /* A request: each isolate answers it once. */
 void node_isolate_ask(int what);
 void node_isolate_end(void);

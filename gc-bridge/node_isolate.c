@@ -93,6 +93,7 @@ static struct place places[PLACES];
 static _Atomic uint32_t request; /* its number */
 static _Atomic uint32_t answers; /* a futex */
 static _Atomic uint64_t went;
+static _Atomic(void *) meeting; /* interrupted, to be met */
 
 int
 node_isolate_find(const char **why)
@@ -134,25 +135,25 @@ gone(void *argument)
 }
 
 /*
- * Whether the thread is inside one of Node's environments, which it enters
- * after the platform knows the isolate, and sleeps in its event loop. There
- * are others: spawnSync() has one, and a process that exits runs that of its
- * tracing when the platform is gone (23 of 100 aborted).
+ * The descriptor of the event loop of the environment that the thread is in,
+ * which it enters after the platform knows the isolate; -1 where it is in
+ * none. There are other loops: spawnSync() has one, and a process that exits
+ * runs that of its tracing when the platform is gone (23 of 100 aborted).
  */
-static bool
-is_in_loop(void *isolate, int epoll_fd)
+static int
+loop_of(void *isolate)
 {
 	void *scope[SCOPE_WORDS];
 	void *context, *loop = NULL;
 
 	if (!in_context(isolate))
-		return false;
+		return -1;
 	open_scope(scope, isolate);
 	context = get_context(isolate);
 	if (context && get_environment(context))
 		loop = get_loop(isolate);
 	close_scope(scope);
-	return loop && get_backend(loop) == epoll_fd;
+	return loop ? get_backend(loop) : -1;
 }
 
 /* Of the isolate that this thread is in: its place, or NULL. */
@@ -191,19 +192,19 @@ take_place(uint32_t from)
 	return NULL;
 }
 
-static void
+static struct place *
 arm(void *isolate, int epoll_fd)
 {
 	pid_t tid = (pid_t)syscall(SYS_gettid);
 	struct place *p;
 
-	if (is_leaving(isolate, tid) || !is_in_loop(isolate, epoll_fd))
-		return;
+	if (epoll_fd < 0 || is_leaving(isolate, tid))
+		return NULL;
 	p = take_place(FREE);
 	if (!p)
 		p = take_place(GONE);
 	if (!p)
-		return;
+		return NULL;
 	atomic_store(&p->isolate, isolate);
 	atomic_store(&p->tid, tid);
 	atomic_store(&p->answered, 0);
@@ -211,6 +212,7 @@ arm(void *isolate, int epoll_fd)
 	p->epoll_fd = epoll_fd;
 	add_hook(isolate, gone, p);
 	atomic_store(&p->state, LIVE);
+	return p;
 }
 
 /* Collects, once a request. */
@@ -257,10 +259,35 @@ node_isolate_pass(int epoll_fd)
 	if (!isolate)
 		return;
 	p = place_of(isolate);
-	if (!p)
+	if (!p && loop_of(isolate) == epoll_fd)
 		arm(isolate, epoll_fd); /* answers when it comes by again */
-	else if (p->epoll_fd == epoll_fd)
+	else if (p && p->epoll_fd == epoll_fd)
 		answer(p);
+	errno = saved;
+}
+
+/* As interrupted(), for one that nobody has met yet. */
+static void
+met(void *isolate, void *unused)
+{
+	struct place *p = place_of(isolate);
+
+	(void)unused;
+	if (!p)
+		p = arm(isolate, loop_of(isolate));
+	if (p)
+		answer(p);
+}
+
+void
+node_isolate_grows(void)
+{
+	void *isolate = try_get_current();
+	int saved = errno;
+
+	if (isolate && !place_of(isolate) && in_context(isolate) &&
+	    atomic_exchange(&meeting, isolate) != isolate)
+		request_interrupt(isolate, met, NULL);
 	errno = saved;
 }
 
@@ -272,6 +299,7 @@ node_isolate_ask(int what)
 	uint32_t number = atomic_load(&request) + 1;
 
 	atomic_store(&went, 0);
+	atomic_store(&meeting, NULL);
 	atomic_store(&request, number ? number : 1); /* 0: never answered */
 	atomic_store(&node_watch, what);
 }

@@ -103,6 +103,19 @@ else
   setInterval(() => make(1, 2000), 1);
 """
 
+# Never in its event loop.
+SYNC = """
+const until = Date.now() + 3000;
+let kept = [];
+console.log("ready");
+while (Date.now() < until) {
+  for (let k = 0; k < 3000; k++) kept.push({ k, text: "t" + k });
+  if (kept.length > 200000) kept = [];
+}
+console.log("done");
+process.exit(3);
+"""
+
 # Some hundred milliseconds, and several ways to end.
 SHORT = """
 const made = [];
@@ -232,6 +245,14 @@ def main():
         runtime.returns("node, asleep", 400, 75)
         runtime.burst = command("burst", BURST)
         runtime.stress("node, with workers", gcs.SECONDS)
+        burst = gcs.Burst(command("sync", SYNC), "gc:node,start:0")
+        gcs.time.sleep(1)
+        gcs.reclaim(burst.pid)
+        seen = gcs.collectors(burst.pid).get("node", {})
+        code, out = burst.end()
+        tap.ok(seen.get("collections", 0) >= 1 and code == 3 and
+               out == "ready\ndone\n", "a script that is never in its event "
+               "loop is interrupted", seen, code, out)
         for how in ("code", "exit", "busy", "thrown"):
             runtime.hammer(f"node, {how}", command("short", SHORT, how))
         burst = gcs.Burst(command("forks", FORKS), "gc:node,gc-interval:0")
