@@ -56,7 +56,7 @@ os.exit(3)
 # All that allocates: coroutines, closures, strings, sorting, compiling,
 # errors, finalizers that make garbage; weak tables, a hook, both modes.
 CHURN = """
-local rounds, sum, freed = math.floor(tonumber((...)) * 60), 0, 0
+local rounds, sum, freed = math.floor(tonumber((...)) * 400), 0, 0
 local cache = setmetatable({}, { __mode = "k" })
 local kept = {}
 local loud = { __gc = function(t) freed = freed + #(t[1] .. "x") * 0 + 1 end }
@@ -65,8 +65,8 @@ local function walk(t, n)
 	return {}
 end
 for i = 1, rounds do
-	if i % 50 == 0 then
-		collectgarbage(i % 100 == 0 and "generational" or "incremental")
+	if i % 4 == 0 then
+		collectgarbage(i % 8 == 0 and "generational" or "incremental")
 	end
 	local co = coroutine.wrap(walk)
 	for k = 1, 400 do sum = sum + #co("c" .. i, 400)[2] end
@@ -89,7 +89,7 @@ debug.sethook()
 for i, k in pairs(kept) do if k[2] and k[2] ~= true then sum = sum + #k[1] end end
 cache, kept = nil, nil
 collectgarbage() collectgarbage()
-print(sum, freed, rounds)
+io.write(sum .. " " .. freed .. " " .. rounds .. "\\n")
 if HOST then return 3 end
 os.exit(3, true)
 """
@@ -213,9 +213,17 @@ def host(tap, folder, command):
         return
     churn = command("churn", CHURN)[1]
     runtime = Runtime(tap, "lua", None, [program, churn])
-    runtime.stress("three threads with a state each", 3 * gcs.SECONDS)
+    runtime.stress("three threads with a state each", gcs.SECONDS)
     runtime.hammer("three threads with a state each",
                    [program, churn, "0.05"])
+    for every, size in (("1", "0.01"), ("7", "0.05")):
+        wanted = harness.run([program, churn, size],
+                             env=harness.environment())
+        got = harness.run([program, churn, size, "refuse", every],
+                          env=harness.environment())
+        tap.ok((got.returncode, got.stdout) == (3, wanted.stdout),
+               f"Lua collects where object {every} of {every} is refused",
+               got.returncode, got.stdout, got.stderr)
     wanted = harness.run([program, churn, "1"], env=harness.environment())
     got = harness.run([program, churn, "1", harness.library()],
                       env=harness.environment(conf="gc-interval:0"))

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A host of liblua for gc-lua.t: gc_lua SCRIPT SECONDS [LIBSPILLWAY]
+ * or gc_lua SCRIPT SECONDS refuse N
  *
  * Three threads run SCRIPT, in a new state each of four times, and the exit
  * code is what it returns. With a library, as an interpreter opens it, states
  * are handed over, memory is asked for all the while, and "collected" is said
- * where a collection came of it.
+ * where a collection came of it. "refuse" is what the bridge rests on, without
+ * spillway: each N-th new object is refused, and Lua collects.
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,10 +35,42 @@ static int (*attach)(const char *);
 static int (*stats)(const char *, struct spw_gc_stats *);
 static int (*reclaim)(uint64_t *, const struct spw_reclaim_options *);
 
+static size_t refuse_every;
+static __thread size_t objects;
+static __thread bool refused;
+static __thread lua_State *state;
+
+static void *
+refuse(void *context, void *block, size_t old_bytes, size_t bytes)
+{
+	(void)context;
+	if (!bytes) {
+		free(block);
+		return NULL;
+	}
+	if (state && !block && old_bytes >= LUA_TSTRING &&
+	    old_bytes <= LUA_TTHREAD) {
+		refused = !refused && ++objects % refuse_every == 0 &&
+			  lua_gc(state, LUA_GCISRUNNING) == 1;
+		if (refused)
+			return NULL;
+	}
+	return realloc(block, bytes);
+}
+
+static lua_State *
+new_state(void)
+{
+	if (!refuse_every)
+		return luaL_newstate();
+	state = NULL;
+	return state = lua_newstate(refuse, NULL);
+}
+
 static void
 run_once(void)
 {
-	lua_State *L = luaL_newstate();
+	lua_State *L = new_state();
 
 	if (!L)
 		abort();
@@ -118,11 +153,13 @@ main(int argc, char **argv)
 		return 2;
 	script = argv[1];
 	seconds = argv[2];
-	if (argc > 3)
+	if (argc > 4)
+		refuse_every = strtoul(argv[4], NULL, 10);
+	else if (argc > 3)
 		open_library(argv[3]);
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, thread, NULL);
-	if (argc > 3)
+	if (hand_over)
 		ask();
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
