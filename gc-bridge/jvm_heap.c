@@ -5,8 +5,8 @@
  *	collect: ratios 5/10, full collection, ratios as before; HOLD begins
  *	HOLD: G1 expands by one region, and only where collecting takes most of
  *	  the time; ZGC and Shenandoah stay below what there is room for
- *	after 10 s (doubled, to 80, where memory ran short soon after the last
- *	  release): as before, and the heap may be as large as -Xmx
+ *	after gc-interval: (10 s; doubled, to 80, where memory ran short soon
+ *	  after the last release): as before, and the heap may be as large as -Xmx
  *
  * Why: a full collection of G1 (-Xmx160m, 16 MiB live) left 17 MiB in a heap
  * of 23; a millisecond later it was 69 again, because collecting took more
@@ -25,13 +25,15 @@
  */
 #include "gc-bridge/jvm_heap.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/clock.h"
+#include "base/settings.h"
 #include "gc-bridge/job.h"
 #include "gc-bridge/jvm_structs.h"
 
-#define HOLD_NS (10 * CLOCK_S)
+#define HOLD_NS_LEAST (1 * CLOCK_S)
 #define HOLD_DOUBLINGS_MAX 3
 #define SIZE_LEAST (8ull << 20)
 #define SOFT_MAX_LEAST (16ull << 20)
@@ -165,7 +167,9 @@ release(struct flag *flags, size_t count)
 static uint64_t
 hold_ns(void)
 {
-	return HOLD_NS << doublings;
+	uint64_t ns = atomic_load(&settings()->gc_interval_ns);
+
+	return (ns > HOLD_NS_LEAST ? ns : HOLD_NS_LEAST) << doublings;
 }
 
 /* What there is room for: half of the headroom may be grown into. */
@@ -241,5 +245,5 @@ jvm_heap_again(void)
 
 	if (!is_holding)
 		return 0;
-	return until > now ? until - now : HOLD_NS;
+	return until > now ? until - now : HOLD_NS_LEAST;
 }

@@ -74,6 +74,79 @@ public class Short {
 }
 """
 
+# LIVE MiB live, MADE MiB made in all, by two threads.
+LIVES = """
+public class Lives {
+  public static void main(String[] a) throws Exception {
+    int live = 64; long made = Long.parseLong(a[0]) << 20;
+    long[] sums = new long[2]; Thread[] t = new Thread[2];
+    for (int n = 0; n < 2; n++) { int me = n;
+      t[n] = new Thread(() -> {
+        byte[][] kept = new byte[live * 32][]; long sum = 0, done = 0; int i = 0;
+        while (done < made / 2) {
+          int size = 1024 + (i * 7919 + me) % 31744;
+          byte[] b = new byte[size]; b[i % size] = (byte) i; done += size;
+          if (i % 16 == 0) {
+            int at = (int) ((i / 16 * 2654435761L & 0x7fffffff) % kept.length);
+            byte[] old = kept[at];
+            if (old != null) sum = sum * 31 + old.length + old[0];
+            kept[at] = b;
+          }
+          i++;
+        }
+        sums[me] = sum; });
+      t[n].start(); }
+    for (Thread x : t) x.join();
+    System.out.println(java.util.Arrays.toString(sums));
+    System.exit(3);
+  }
+}
+"""
+
+# What the VM says of its flags.
+FLAGS = """
+import com.sun.management.HotSpotDiagnosticMXBean;
+import java.io.File;
+import java.lang.management.ManagementFactory;
+public class Flags {
+  public static void main(String[] a) throws Exception {
+    HotSpotDiagnosticMXBean b = ManagementFactory.getPlatformMXBean(
+        HotSpotDiagnosticMXBean.class);
+    byte[][] x = new byte[2000][];
+    for (int i = 0; i < x.length; i++) x[i] = new byte[10000];
+    System.out.println("ready");
+    while (!new File(a[0]).exists()) Thread.sleep(10);
+    for (String n : new String[] { "GCTimeRatio", "MinHeapFreeRatio",
+        "MaxHeapFreeRatio", "G1ExpandByPercentOfAvailable", "MinHeapSize" })
+      System.out.println(n + "=" + b.getVMOption(n).getValue());
+  }
+}
+"""
+
+
+def kept_from_growing(tap, common):
+    """Flags that hold the heap small do so, and those of one collection
+    are as they were."""
+    seen = []
+    for asked, interval, settle in ((False, "10s", 0), (True, "10s", 0),
+                                    (True, "1s", 2)):
+        burst = gcs.Burst(common + ["-XX:+UseG1GC",
+                                    "-XX:+UnlockExperimentalVMOptions",
+                                    "Flags"],
+                          "gc:jvm,gc-interval:" + interval)
+        gcs.time.sleep(1.2)
+        if asked:
+            gcs.reclaim(burst.pid)
+        gcs.time.sleep(settle)
+        seen.append(harness.values(burst.end()[1]))
+    before, held, released = seen
+    tap.ok(released == before, "and some time later it may grow again",
+           before, released)
+    tap.ok(before.get("GCTimeRatio", 0) > 1 and held == {
+        **before, "GCTimeRatio": 1, "G1ExpandByPercentOfAvailable": 0},
+        "after a collection G1 is kept from growing, no other flag is "
+        "touched", before, held)
+
 
 def main():
     tap = Tap()
@@ -83,6 +156,7 @@ def main():
         tap.skip_all("no java and javac")
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("Burst", BURST), ("Churn", CHURN),
+                           ("Flags", FLAGS), ("Lives", LIVES),
                            ("Short", SHORT)):
             with open(os.path.join(folder, name + ".java"), "w",
                       encoding="ascii") as file:
@@ -99,9 +173,28 @@ def main():
             runtime = Runtime(tap, "jvm", common + [flag, "-Xms64m", "Burst"],
                               common + [flag, "Churn"])
             runtime.returns(flag[8:], 400, most, settle=1.5)
-        runtime = Runtime(tap, "jvm", common + ["Burst"], common + ["Churn"])
-        runtime.stress("java, three threads", gcs.SECONDS)
-        runtime.hammer("java", common + ["Short"])
+        kept_from_growing(tap, common)
+        # The whole heap is there from the start, and never shrinks by itself.
+        for flag, conf in (("-XX:+UseG1GC", "gc:jvm"),
+                           ("-XX:+UseSerialGC", "gc:jvm-sweep"),
+                           ("-XX:+UseParallelGC", "gc:jvm-sweep")):
+            fixed = common + [flag, "-Xms1000m"]
+            runtime = Runtime(tap, "jvm", fixed + ["Burst"],
+                              fixed + ["Churn"], conf)
+            runtime.returns(flag[8:] + " -Xms1000m", 400, 200, settle=1.5)
+            if "G1" not in flag:
+                runtime.stress(flag[8:] + ", swept", gcs.SECONDS)
+        for flag in ("-XX:+UseG1GC", "-XX:+UseSerialGC"):
+            runtime = Runtime(tap, "jvm", None, common + [flag, "Churn"])
+            runtime.stress(flag[8:] + ", three threads", gcs.SECONDS)
+            runtime.hammer(flag[8:], common + [flag, "Short"])
+        # 64 MiB live, -Xmx1000m, 1.5 GiB made at once, and again.
+        for flag, conf in (("-XX:+UseG1GC", "gc:jvm"),
+                           ("-XX:+UseSerialGC", "gc:jvm"),
+                           ("-XX:+UseParallelGC", "gc:jvm-sweep")):
+            runtime = Runtime(tap, "jvm", None, common + [flag, "Lives"], conf)
+            runtime.survives(flag[8:] + " -Xmx1000m", 300, 8000,
+                             alone="killed" if "G1" in flag else None)
     tap.end()
 
 

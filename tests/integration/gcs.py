@@ -159,6 +159,9 @@ class Runtime:
         asked, ran, last, stop = [0], [0], [{}], threading.Event()
 
         def ask():
+            while not stop.wait(0.05) and \
+                    self.name not in collectors(child.pid):
+                reclaim(child.pid, 5)
             while not stop.wait(0.05):
                 before = last[0].get("collections", 0)
                 if reclaim(child.pid, 5) not in (0, 1):

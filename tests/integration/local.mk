@@ -39,10 +39,10 @@ integration_tests += %D%/bindings.t %D%/cached.t %D%/cached-neighbour.t \
 	%D%/return.t %D%/run.t %D%/cli.t %D%/servers.t %D%/shrinkers.t \
 	%D%/signals.t \
 	%D%/survive.t
-long_tests += %D%/cached.long.t %D%/survive.long.t
+long_tests += %D%/cached.long.t %D%/gc.long.t %D%/survive.long.t
 
 # Collectors. The C program is compiled by its test, where <gc.h> is there.
-integration_tests += %D%/gc-boehm.t %D%/gc-cpython.t %D%/gc-jvm.t %D%/gc-ruby.t
+integration_tests += %D%/gc-boehm.t %D%/gc-cpython.t %D%/gc-jvm.t %D%/gc-ruby.t %D%/gc-two.t
 integration_tests += %D%/gc-node.t
 integration_tests += %D%/gc-lua.t
 integration_tests += %D%/gc-ocaml.t %D%/gc-php.t
