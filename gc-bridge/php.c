@@ -172,14 +172,16 @@ static size_t
 collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 {
 	uint64_t until = clock_now_ns() + PATIENCE_NS;
-	uint32_t none = 0, seen;
+	uint32_t seen;
 
 	(void)level;
 	(void)deadline_ns;
 	(void)unused;
 	if (!has_landmarks()) /* between two scripts it may be torn down */
 		return SPW_SHRINK_LATER;
-	if (atomic_compare_exchange_strong(&waiting, &none, 1))
+	/* Also where it was taken and never answered: a destructor that ends
+	 * the script by a fatal error does not return. */
+	if (atomic_exchange(&waiting, 1) != 1)
 		atomic_store(&went, 0);
 	while ((seen = atomic_load(&waiting)) != 0 && clock_now_ns() < until &&
 	       !bridge_ending()) {
