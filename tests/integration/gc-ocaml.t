@@ -22,7 +22,7 @@ let () =
   (match Sys.getenv_opt "STAY" with
    | Some _ -> Gc.set { (Gc.get ()) with Gc.max_overhead = 1000000 }
    | None -> ());
-  let many = int_of_string (try Sys.getenv "MANY" with Not_found -> "1700000") in
+  let many = try int_of_string (Sys.getenv "MANY") with Not_found -> 1700000 in
   for i = 1 to many do
     made := (i, string_of_int i, Array.make 8 i) :: !made
   done;
@@ -100,7 +100,8 @@ let () =
   ignore (Unix.setitimer Unix.ITIMER_REAL
             { Unix.it_interval = 0.0011; it_value = 0.0011 });
   let from, into = Unix.pipe () and sum = ref 0 in
-  let rec again f = try f () with Unix.Unix_error (Unix.EINTR, _, _) -> again f in
+  let rec again f =
+    try f () with Unix.Unix_error (Unix.EINTR, _, _) -> again f in
   for i = 1 to rounds do
     sum := !sum + work 2 i;
     let text = Bytes.of_string (string_of_int i) and got = Bytes.create 9 in
