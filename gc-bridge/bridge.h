@@ -38,6 +38,9 @@ struct bridge_runtime {
 	int (*probe)(bool attached, const char **why);
 	size_t (*collect)(enum spw_level level, uint64_t deadline_ns,
 			  void *context);
+	/* Behind it: waits until what it freed has gone, where that takes a
+	 * while; before_bytes were resident. May be NULL. */
+	void (*settle)(uint64_t before_bytes);
 	size_t (*heap)(void *context);
 	void (*tune)(uint64_t headroom_bytes, void *context);
 	/* Nanoseconds until tune is called though no level changed; 0: never.

@@ -117,9 +117,9 @@ job_tune(struct spw_gc *gc)
 }
 
 static void
-note(struct spw_gc *gc, uint64_t began, uint64_t before, size_t went)
+note(struct spw_gc *gc, uint64_t took, uint64_t before, size_t went)
 {
-	uint64_t after = job_resident(), now = clock_now_ns();
+	uint64_t after = job_resident();
 	uint64_t gain = before > after ? before - after : 0;
 
 	if (gain < went)
@@ -127,12 +127,12 @@ note(struct spw_gc *gc, uint64_t began, uint64_t before, size_t went)
 	core_count(&gc->collections, 1);
 	core_count(&gc->gained, gain);
 	atomic_store(&gc->last_gain, gain);
-	atomic_store(&gc->last_ns, now - began);
-	core_count_max(&gc->ns_max, now - began);
-	atomic_store(&gc->ended_ns, now);
+	atomic_store(&gc->last_ns, took);
+	core_count_max(&gc->ns_max, took);
+	atomic_store(&gc->ended_ns, clock_now_ns());
 	log_write(SPW_LOG_INFO, "gc %s: level %d, %llu bytes back in %llu us",
 		  gc->name, (int)gc->level, (unsigned long long)gain,
-		  (unsigned long long)((now - began) / 1000));
+		  (unsigned long long)(took / 1000));
 }
 
 bool
@@ -140,7 +140,7 @@ job_collect(struct spw_gc *gc)
 {
 	const struct core_heap *heap = core_heap();
 	uint64_t began = clock_now_ns(), before = job_resident();
-	uint64_t heap_before = job_heap(gc), heap_after;
+	uint64_t heap_before = job_heap(gc), heap_after, ended;
 	struct call call = { .gc = gc };
 
 	atomic_store(&gc->began_ns, began);
@@ -161,15 +161,17 @@ job_collect(struct spw_gc *gc)
 		atomic_store(&gc->last_gain, 0);
 		return true;
 	}
+	ended = clock_now_ns();
 	if (heap && heap->flush_thread)
 		heap->flush_thread();
+	if (gc->runtime && gc->runtime->settle)
+		gc->runtime->settle(before);
 	/* What it says went by its end counts, though the heap grew since. */
 	heap_after = job_heap(gc);
 	if (call.went < heap_before && heap_before - call.went < heap_after)
 		heap_after = heap_before - call.went;
-	policy_note(&gc->policy, began, clock_now_ns(), heap_before,
-		    heap_after);
-	note(gc, began, before, call.went);
+	policy_note(&gc->policy, began, ended, heap_before, heap_after);
+	note(gc, ended - began, before, call.went);
 	job_tune(gc);
 	return true;
 }

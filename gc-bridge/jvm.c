@@ -119,14 +119,14 @@ force(interface vm)
 
 /* Until what was freed has gone, and no more goes. */
 static void
-wait_until_gone(uint64_t before)
+settle(uint64_t before)
 {
 	const struct timespec look = { .tv_nsec = GOES_LOOK_NS };
 	uint64_t until = clock_now_ns() + GOES_NS;
 	uint64_t last = job_resident(), now;
 
-	if (last + last / 8 < before)
-		return; /* this collector gives back at once */
+	if (!jvm_heap_gives_late() || last + last / 8 < before)
+		return;
 	while (clock_now_ns() < until && !bridge_ending()) {
 		nanosleep(&look, NULL);
 		now = job_resident();
@@ -141,7 +141,6 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 {
 	struct attach_arguments arguments = { JNI_VERSION, "spillway", NULL };
 	interface vm = find_vm(), jni = NULL;
-	uint64_t before = job_resident();
 
 	(void)level;
 	(void)deadline_ns;
@@ -155,8 +154,6 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 	force(vm);
 	jvm_heap_collecting(false);
 	AT(vm, VM_DETACH, int (*)(interface))(vm);
-	if (jvm_heap_gives_late())
-		wait_until_gone(before);
 	return 0;
 }
 
@@ -173,6 +170,7 @@ const struct bridge_runtime jvm_runtime = {
 	.by_default = true,
 	.probe = probe,
 	.collect = collect,
+	.settle = settle,
 	.tune = tune,
 	.tune_again = jvm_heap_again,
 };
