@@ -250,44 +250,52 @@ lua_make(lua_maker *make, lua_allocator *theirs, void *context, unsigned seed)
 	return L;
 }
 
-/* The variable was for this process, which has run it. */
-static void
+/* The variable was for this process, which runs it now: true. */
+static bool
 pull_plant(void)
 {
 	const char *planted = getenv(LUA_PLANT_NAME);
 
-	if (planted && strcmp(planted, LUA_PLANT) == 0)
-		unsetenv(LUA_PLANT_NAME);
+	if (!planted || strcmp(planted, LUA_PLANT) != 0)
+		return false;
+	unsetenv(LUA_PLANT_NAME);
+	return true;
 }
 
-SPW_EXPORT int
-spw_gc_lua(struct lua_State *L)
+static bool
+hand_over(struct lua_State *L)
 {
-	const char *why = "its symbols are not all there";
 	lua_allocator *theirs;
 	struct state *s;
 	void *context;
-	int error;
 
-	ELSEWHERE(spw_gc_lua, L);
-	pull_plant();
-	error = find(&why);
-	if (error) {
-		log_write(SPW_LOG_WARNING, "gc lua: cannot be asked: %s", why);
-		return 0;
-	}
 	theirs = get_allocator(L, &context);
 	if (theirs == allocate)
-		return 0;
+		return true;
 	s = new_state(theirs, context);
 	if (!s)
-		return 0;
+		return false;
 	raw_get(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
 	s->L = to_thread(L, -1);
 	set_top(L, -2);
 	/* lua_getextraspace(): where its block begins. */
 	s->block = (char *)s->L - sizeof(void *);
 	set_allocator(L, allocate, s);
+	return true;
+}
+
+SPW_EXPORT int
+spw_gc_lua(struct lua_State *L)
+{
+	const char *why = "its symbols are not all there";
+	bool planted;
+
+	ELSEWHERE(spw_gc_lua, L);
+	planted = pull_plant();
+	if (find(&why) != 0)
+		log_write(SPW_LOG_WARNING, "gc lua: cannot be asked: %s", why);
+	else if (hand_over(L) && !planted)
+		spw_gc_attach("lua"); /* else passes look by themselves */
 	return 0;
 }
 

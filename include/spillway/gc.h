@@ -71,8 +71,8 @@ int spw_gc_register(struct spw_gc **gc, const struct spw_gc_options *options);
 int spw_gc_unregister(struct spw_gc *gc);
 
 /*
- * Looks for a runtime in this process: "boehm", "cpython", "jvm", "node",
- * "ruby", or "auto" for each that is on by default.
+ * Looks for a runtime in this process: "boehm", "cpython", "jvm", "lua",
+ * "node", "ocaml", "php", "ruby", or "auto" for each that is on by default.
  * For "boehm": to be called by the thread that called GC_INIT(), before it
  * makes others.
  * Returns 0 (found; for "auto" also where it is looked for again later),
@@ -83,9 +83,10 @@ int spw_gc_unregister(struct spw_gc *gc);
 int spw_gc_attach(const char *runtime);
 
 /*
- * A lua_CFunction that hands a Lua 5.4 state over, whose collector is then
- * asked by the bridge "lua"; to be called on the thread that runs it. States
- * that are made under libspillway-malloc.so need no call. Returns 0.
+ * A lua_CFunction that hands a Lua 5.4 state over and attaches "lua"; to be
+ * called on the thread that runs it. States that are made under
+ * libspillway-malloc.so need no call. Pushes nothing, returns 0; where it
+ * cannot serve, the log says why.
  */
 struct lua_State;
 int spw_gc_lua(struct lua_State *L);

@@ -268,6 +268,25 @@ def example(tap, folder):
            [(c.returncode, c.stderr) for c in codes])
 
 
+def script_alone(tap, command):
+    """A script that opens libspillway.so, which lua closes at its end."""
+    handed = f"package.loadlib('{harness.library()}', 'spw_gc_lua')()"
+    burst = gcs.Burst(command("burst"), "", False, LUA_INIT=handed)
+    gcs.time.sleep(0.5)
+    before = burst.resident()
+    gcs.reclaim(burst.pid)
+    gcs.time.sleep(0.3)
+    after = burst.resident()
+    code, out = burst.end()
+    tap.ok(code == 3 and before > 300 and after <= 50,
+           "lua5.4 with libspillway.so alone gives back to 50 MiB",
+           f"{before} -> {after}", code, out)
+    done = harness.run(command("short") + ["end"],
+                       env=harness.environment(LUA_INIT=handed))
+    tap.ok(done.returncode == 4 and done.stdout == "150000\n",
+           "and it ends as it does alone", done.returncode, done.stderr)
+
+
 def main():
     tap = Tap()
     harness.need(tap, interposer=harness.interposer(), spillway=harness.cli())
@@ -283,6 +302,8 @@ def main():
 
         stock(tap, command)
         host(tap, folder, command)
+        script_alone(tap, lambda name: [
+            lua, os.path.join(folder, name + ".lua")])
         example(tap, folder)
     tap.end()
 

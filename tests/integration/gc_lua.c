@@ -31,7 +31,6 @@
 static const char *script, *seconds;
 static _Atomic int code, left = THREADS;
 static lua_CFunction hand_over;
-static int (*attach)(const char *);
 static int (*stats)(const char *, struct spw_gc_stats *);
 static int (*reclaim)(uint64_t *, const struct spw_reclaim_options *);
 
@@ -123,7 +122,6 @@ open_library(const char *path)
 		exit(2);
 	}
 	find(library, "spw_gc_lua", &hand_over);
-	find(library, "spw_gc_attach", &attach);
 	find(library, "spw_gc_stats", &stats);
 	find(library, "spw_reclaim", &reclaim);
 }
@@ -136,7 +134,6 @@ ask(void)
 	uint64_t got;
 
 	while (atomic_load(&left) > 0) {
-		attach("lua"); /* refused until a state is there */
 		reclaim(&got, NULL);
 		usleep(20000);
 	}
