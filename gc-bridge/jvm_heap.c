@@ -64,7 +64,8 @@ static struct flag growth[] = {
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static volatile uint64_t *soft_max; /* of a collector that heeds it */
+static volatile uint64_t *soft_max;        /* of a collector that heeds it */
+static const volatile uint64_t *committed; /* of Shenandoah's heap */
 static uint64_t soft_max_before, soft_max_ours;
 static bool is_serial, gives_late;
 
@@ -108,6 +109,17 @@ set(const struct flag *f, uint64_t value)
 		*(volatile uint32_t *)f->place = (uint32_t)value;
 }
 
+static void
+find_committed(void)
+{
+	char *const *heap = jvm_structs_static("Universe", "_collectedHeap");
+	ptrdiff_t at = jvm_structs_offset("ShenandoahHeap", "_committed");
+
+	if (heap && *heap && at >= 0)
+		committed = (const volatile uint64_t *)(const void *)(*heap +
+								      at);
+}
+
 void
 jvm_heap_found(void)
 {
@@ -122,6 +134,8 @@ jvm_heap_found(void)
 	}
 	if (is_set("UseShenandoahGC") || is_set("UseZGC"))
 		soft_max = jvm_structs_flag("SoftMaxHeapSize");
+	if (is_set("UseShenandoahGC"))
+		find_committed();
 }
 
 bool
@@ -172,11 +186,13 @@ hold_ns(void)
 	return (ns > HOLD_NS_LEAST ? ns : HOLD_NS_LEAST) << doublings;
 }
 
-/* What there is room for: half of the headroom may be grown into. */
+/* What there is room for: half of the headroom may be grown into; without
+ * any, a quarter shall go. */
 static void
 soften(uint64_t headroom_bytes)
 {
-	uint64_t room = headroom_bytes / 2 + job_resident();
+	uint64_t room = headroom_bytes / 2 +
+			(committed ? *committed : job_resident());
 
 	if (!soft_max)
 		return;
@@ -184,6 +200,11 @@ soften(uint64_t headroom_bytes)
 		soft_max_before = *soft_max;
 	else if (*soft_max != soft_max_ours)
 		return; /* somebody else's now */
+	if (!headroom_bytes) {
+		room -= room / 4;
+		if (soft_max_ours && room > soft_max_ours)
+			room = soft_max_ours;
+	}
 	if (room < SOFT_MAX_LEAST)
 		room = SOFT_MAX_LEAST;
 	if (room > soft_max_before)

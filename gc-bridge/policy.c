@@ -14,7 +14,9 @@
  * where the heap has grown again by half of what the last collection gained,
  * the next is due after its duration times live heap by gain, twice at most;
  * at critical any pause is better than the end, and an eighth of the heap is
- * growth enough.
+ * growth enough; but after one that gained little, only when eight times its
+ * duration is over (doubled again each time): a concurrent collector may have
+ * lost a race that it wins next time (Shenandoah).
  */
 #include "gc-bridge/policy.h"
 
@@ -25,6 +27,7 @@
 #define GROWTH_CRITICAL_BYTES (4 * MIB)
 #define GROWTH_ASKED_BYTES (1 * MIB)
 #define POOR_DOUBLINGS_MAX 6
+#define POOR_SHARE 4 /* so many times its duration, doubled */
 /* Not twice in one pass, whatever the interval. */
 #define PASS_NS (40 * CLOCK_MS)
 
@@ -75,8 +78,11 @@ policy_due(const struct policy *p, const struct policy_now *now)
 		return since >= PASS_NS * (now->asked && !grown ? 10 : 1);
 	if (now->asked)
 		return grown >= GROWTH_ASKED_BYTES;
+	if (now->level == SPW_LEVEL_CRITICAL && grown >= growth_needed(p) &&
+	    (!p->poor || since >= p->took_ns * POOR_SHARE << doublings))
+		return true;
 	if (now->level == SPW_LEVEL_CRITICAL && !p->poor)
-		return grown >= growth_needed(p);
+		return false;
 	if (grown < larger(GROWTH_BYTES, p->gain_bytes / 5))
 		return false;
 	return since >= now->interval_ns << doublings ||

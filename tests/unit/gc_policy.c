@@ -73,8 +73,12 @@ poor(void)
 	       "it doubles the interval");
 	tap_ok(due(&p, 20 * CLOCK_S, 200 * MIB, SPW_LEVEL_MEDIUM),
 	       "which ends");
-	tap_ok(!due(&p, 1 * CLOCK_S, 500 * MIB, SPW_LEVEL_CRITICAL),
-	       "nor is there a short cut for it");
+	tap_ok(!due(&p, 79 * CLOCK_MS, 500 * MIB, SPW_LEVEL_CRITICAL),
+	       "nor at once where it is critical");
+	tap_ok(due(&p, 80 * CLOCK_MS, 500 * MIB, SPW_LEVEL_CRITICAL),
+	       "but in eight times its duration");
+	tap_ok(!due(&p, 80 * CLOCK_MS, 110 * MIB, SPW_LEVEL_CRITICAL),
+	       "where an eighth has grown");
 	policy_fell(&p, 50 * MIB);
 	tap_is(p.poor, 0, "what went late makes it a good one");
 	tap_is(policy_growth(&p, 60 * MIB), 10 * MIB, "growth counts from it");
