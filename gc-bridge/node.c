@@ -50,7 +50,7 @@
 #define SLEEPERS_MAX 64
 /* V8 unmaps from threads of its own, and marks in steps. */
 #define SETTLE_NS (10 * CLOCK_MS)
-#define SETTLED_NS (60 * CLOCK_MS)
+#define SETTLED_NS (40 * CLOCK_MS)
 #define STEPS_NS (400 * CLOCK_MS)
 #define EPOLL_PWAIT2 441
 
@@ -63,6 +63,7 @@ static int wake_signal; /* 0: none yet; -1: none is free */
 /* Who slept before the first request was woken; others are met as they go by,
  * so that later requests disturb nobody else. */
 static bool all_met;
+static bool in_steps; /* the last request */
 
 static int
 probe(bool attached, const char **why)
@@ -193,48 +194,40 @@ await_answers(void)
 	return answered > 0;
 }
 
-/* The least that is resident while V8 gives back, which it began when it
- * answered, or at level medium will some time. */
-static uint64_t
-settled(uint64_t before, bool in_steps)
+/* V8 gives back from threads of its own, and in steps begins some time
+ * later. */
+static void
+settle(uint64_t before)
 {
-	uint64_t began = clock_now_ns(), fell = began, now;
 	const struct timespec a_moment = { 0, SETTLE_NS };
+	uint64_t began = clock_now_ns(), fell = began, now = began;
 	uint64_t least = before;
 
-	while (!bridge_ending()) {
+	while (!bridge_ending() && now - began < STEPS_NS &&
+	       (now - fell < SETTLED_NS || (in_steps && fell == began))) {
 		uint64_t resident = job_resident();
 
-		now = clock_now_ns();
-		if (resident + (resident >> 7) < least)
-			fell = now;
-		if (resident < least)
+		if (resident + (resident >> 7) < least) {
 			least = resident;
-		if (now - began > STEPS_NS ||
-		    (now - fell > SETTLED_NS && (!in_steps || fell > began)))
-			break;
+			fell = now;
+		}
 		nanosleep(&a_moment, NULL);
+		now = clock_now_ns();
 	}
-	return least;
 }
 
 static size_t
 collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 {
-	bool critical = level == SPW_LEVEL_CRITICAL;
-	uint64_t before = job_resident(), least;
 	bool answered;
 
 	(void)deadline_ns;
 	(void)unused;
-	node_isolate_ask(critical ? NODE_CRITICAL : NODE_MODERATE);
+	in_steps = level < SPW_LEVEL_CRITICAL;
+	node_isolate_ask(in_steps ? NODE_MODERATE : NODE_CRITICAL);
 	answered = await_answers();
 	node_isolate_end();
-	if (!answered)
-		return SPW_SHRINK_LATER;
-	least = settled(before, !critical);
-	before = before > least ? before - least : 0;
-	return before > node_isolate_went() ? before : node_isolate_went();
+	return answered ? (size_t)node_isolate_went() : SPW_SHRINK_LATER;
 }
 
 const struct bridge_runtime node_runtime = {
@@ -242,4 +235,5 @@ const struct bridge_runtime node_runtime = {
 	.by_default = true,
 	.probe = probe,
 	.collect = collect,
+	.settle = settle,
 };
