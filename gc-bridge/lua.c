@@ -13,9 +13,9 @@
  * full collection that runs no finalizer, and asks again: in any coroutine,
  * without hook or signal. Failing just any allocation ends in "not enough
  * memory", since Lua does not collect within a step of its collector; but
- * there it resizes and frees, and makes objects in finalizers alone. Of those,
- * and of a state that closes, LUA_GCISRUNNING tells. (Lua's own tests run so:
- * EMERGENCYGCTESTS.) Not for a Lua that was built with a lua_lock().
+ * there it makes objects in finalizers alone; of those, and of a state that
+ * closes, LUA_GCISRUNNING tells. (Lua's own tests run so: EMERGENCYGCTESTS.)
+ * Not for a Lua that was built with a lua_lock().
  *
  * An ordinary cycle begins behind it: it runs finalizers, and shrinks what
  * such a collection may not. Between requests an allocation costs some loads.

@@ -118,6 +118,7 @@ os.exit(3)
 
 # 100 MiB live: the collector looks again at 200.
 LEAKS = """
+collectgarbage("incremental")
 local kept, sum = {}, 0
 for i = 1, 100000 do kept[i] = ("x"):rep(1000) .. i end
 for i = 1, tonumber(arg[1]) do
