@@ -84,7 +84,7 @@ public class Lives {
       t[n] = new Thread(() -> {
         byte[][] kept = new byte[live * 32][]; long sum = 0, done = 0; int i = 0;
         while (done < made / 2) {
-          int size = 1024 + (i * 7919 + me) % 31744;
+          int size = 1024 + (i % 4099 * 7919 + me) % 31744;
           byte[] b = new byte[size]; b[i % size] = (byte) i; done += size;
           if (i % 16 == 0) {
             int at = (int) ((i / 16 * 2654435761L & 0x7fffffff) % kept.length);
