@@ -203,7 +203,7 @@ slice_ended(void)
 static bool
 is_ready(void)
 {
-	if (detect_is_young() || !*state || !*heap_start)
+	if (!*state || !*heap_start)
 		return false;
 	return (modules && *modules > 0) || (bytecode_data && *bytecode_data);
 }

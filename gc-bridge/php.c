@@ -29,7 +29,6 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
-#include "gc-bridge/detect.h"
 #include "gc-bridge/job.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
@@ -144,7 +143,7 @@ probe(bool attached, const char **why)
 		*why = "it is built with thread safety (ZTS)";
 		return -EOPNOTSUPP;
 	}
-	if (detect_is_young() || !*interface)
+	if (!*interface)
 		return -EAGAIN;
 	if (!has_landmarks()) {
 		*why = "its executor's globals are laid out differently";

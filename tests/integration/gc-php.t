@@ -51,11 +51,14 @@ if (function_exists("pcntl_async_signals")) {
     pcntl_async_signals(true);
     pcntl_signal(SIGUSR1, function () use (&$signals) { $signals++; });
 }
-$rounds = (int)($argv[1] * 1500);
-$sum = $met = 0;
+$rounds = (int)($argv[1] * 3500);
+$sum = $met = 0; $pile = [];
 $map = new WeakMap; $store = new SplObjectStorage; $kept = [];
 for ($i = 0; $i < $rounds; $i++) {
     $some = [];
+    // Growth is what makes a request due.
+    if (count($pile) > 3000) $pile = [];
+    $pile[] = str_repeat("y", 3000);
     for ($k = 0; $k < 700; $k++) $some[] = new Node($k);
     $some[0]->text[] = &$some;
     new Loud($i);
