@@ -44,6 +44,7 @@
 /* How long our thread stays where no state answers, and where one has. */
 #define PATIENCE_NS (5 * CLOCK_S)
 #define OTHERS_NS (100 * CLOCK_MS)
+#define UNSAID_MAX (64l << 10)
 #define RELEASE_MIN '4'
 
 /* lua.h of 5.4. */
@@ -62,7 +63,9 @@ struct state {
 	 * was not asked for again yet. */
 	uint64_t seen;
 	uint64_t request; /* why it was */
-	int before_kib;
+	/* Bytes more than are in `heap_bytes`. */
+	int64_t unsaid;
+	int64_t before_kib;
 };
 
 static int (*control)(struct lua_State *, int what, ...); /* lua_gc */
@@ -84,6 +87,7 @@ static _Atomic uint64_t wanted;
 static _Atomic uint32_t answers; /* a futex; of this request */
 static _Atomic uint32_t states, collecting, collected;
 static _Atomic uint64_t went;
+static _Atomic int64_t heap_bytes; /* of all states */
 
 /* 0, -ENOENT, or -EOPNOTSUPP with the reason. Once found, they stay. */
 static int
@@ -116,12 +120,34 @@ answer(struct state *s, uint64_t request)
 	futex_wake(&answers, FUTEX_ALL);
 }
 
+static void
+say(struct state *s)
+{
+	atomic_fetch_add_explicit(&heap_bytes, s->unsaid, memory_order_relaxed);
+	s->unsaid = 0;
+}
+
+static inline void
+count(struct state *s, size_t less, size_t more)
+{
+	s->unsaid += (int64_t)more - (int64_t)less;
+	if (base_unlikely(s->unsaid > UNSAID_MAX || s->unsaid < -UNSAID_MAX))
+		say(s);
+}
+
+static int64_t
+kib_of(struct state *s)
+{
+	return control(s->L, LUA_GCCOUNT);
+}
+
 /* It was asked for again: the collection is over. */
 static void
 end_collection(struct state *s)
 {
-	int after_kib = control(s->L, LUA_GCCOUNT);
+	int64_t after_kib = kib_of(s);
 
+	say(s);
 	if (s->before_kib > after_kib)
 		atomic_fetch_add(&went, (uint64_t)(s->before_kib - after_kib)
 						<< 10);
@@ -149,7 +175,7 @@ begin_collection(struct state *s)
 		answer(s, request);
 		return false;
 	}
-	s->before_kib = control(s->L, LUA_GCCOUNT);
+	s->before_kib = kib_of(s);
 	s->request = request;
 	s->seen = REFUSED;
 	atomic_fetch_add(&collecting, 1);
@@ -168,9 +194,12 @@ allocate_state(struct state *s, void *block, size_t old_bytes, size_t bytes)
 {
 	void *got = s->allocate(s->context, block, old_bytes, bytes);
 
+	if (got || !bytes)
+		count(s, block ? old_bytes : 0, bytes);
 	if (!block) {
 		s->block = got;
 	} else if (!bytes && s->L) { /* else lua_make() frees it */
+		say(s);
 		free(s);
 		atomic_fetch_sub(&states, 1);
 		futex_wake(&answers, FUTEX_ALL);
@@ -183,6 +212,7 @@ allocate(void *context, void *block, size_t old_bytes, size_t bytes)
 {
 	struct state *s = context;
 	uint64_t request = atomic_load_explicit(&wanted, memory_order_relaxed);
+	void *got;
 
 	if (base_unlikely(block == s->block))
 		return allocate_state(s, block, old_bytes, bytes);
@@ -193,7 +223,10 @@ allocate(void *context, void *block, size_t old_bytes, size_t bytes)
 		else if (begin_collection(s))
 			return NULL;
 	}
-	return s->allocate(s->context, block, old_bytes, bytes);
+	got = s->allocate(s->context, block, old_bytes, bytes);
+	if (got || !bytes)
+		count(s, block ? old_bytes : 0, bytes);
+	return got;
 }
 
 /* ---- states come ---- */
@@ -244,6 +277,7 @@ lua_make(lua_maker *make, lua_allocator *theirs, void *context, unsigned seed)
 	if (L) {
 		s->L = L;
 	} else {
+		say(s);
 		free(s);
 		atomic_fetch_sub(&states, 1);
 	}
@@ -280,6 +314,8 @@ hand_over(struct lua_State *L)
 	set_top(L, -2);
 	/* lua_getextraspace(): where its block begins. */
 	s->block = (char *)s->L - sizeof(void *);
+	s->unsaid = kib_of(s) << 10;
+	say(s);
 	set_allocator(L, allocate, s);
 	return true;
 }
@@ -365,9 +401,21 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 					 SPW_SHRINK_LATER;
 }
 
+/* What Lua freed is malloc's, and goes a little later: resident memory would
+ * say that it gained nothing. */
+static size_t
+heap(void *unused)
+{
+	int64_t bytes = atomic_load(&heap_bytes);
+
+	(void)unused;
+	return bytes > 0 ? (size_t)bytes : 0;
+}
+
 const struct bridge_runtime lua_runtime = {
 	.name = "lua",
 	.by_default = true,
 	.probe = probe,
 	.collect = collect,
+	.heap = heap,
 };

@@ -120,9 +120,9 @@ os.exit(3)
 LEAKS = """
 collectgarbage("incremental")
 local kept, sum = {}, 0
-for i = 1, 100000 do kept[i] = ("x"):rep(1000) .. i end
+for i = 1, 100000 do kept[i] = ("x"):rep(980) .. i end
 for i = 1, tonumber(arg[1]) do
-	local s = ("y"):rep(1000) .. i
+	local s = ("y"):rep(980) .. i
 	sum = sum + #s + #kept[i % 100000 + 1]
 end
 print(sum)
@@ -188,14 +188,14 @@ def environment(tap, command):
 def stock(tap, command):
     runtime = Runtime(tap, "lua", command("burst", BURST),
                       command("churn", CHURN))
-    runtime.returns("lua5.4", 400, 50)
+    runtime.returns("lua5.4", 400, 50, settle=1.5)
     environment(tap, command("environment", ENVIRONMENT))
     stays(tap, "lua5.4", command("stopped", STOPPED), "gc:lua", "300000\tfalse")
-    runtime.stress("lua5.4", 5 * gcs.SECONDS)
+    runtime.stress("lua5.4", 3 * gcs.SECONDS)
     runtime.hammer("lua5.4", command("short", SHORT))
     forks(tap, "lua5.4", command("forks", FORKS), "gc:lua")
     runtime.churn = command("leaks", LEAKS)
-    runtime.survives("lua5.4 that leaves strings", 160, 2000000,
+    runtime.survives("lua5.4 that leaves strings", 160, 250000,
                      alone="killed")
 
 
@@ -214,7 +214,7 @@ def host(tap, folder, command):
         return
     churn = command("churn", CHURN)[1]
     runtime = Runtime(tap, "lua", None, [program, churn])
-    runtime.stress("three threads with a state each", gcs.SECONDS)
+    runtime.stress("three threads with a state each", gcs.SECONDS / 2)
     runtime.hammer("three threads with a state each",
                    [program, churn, "0.05"])
     for every, size in (("1", "0.01"), ("7", "0.05")):
@@ -247,7 +247,7 @@ def example(tap, folder):
 
     runtime = Runtime(tap, "spillway-lua", command("burst"), command("churn"),
                       conf="gc-interval:10s", preload=False)
-    runtime.returns("spillway-lua", 300, 50)
+    runtime.returns("spillway-lua", 300, 50, settle=1.0)
     runtime.stress("spillway-lua", 3 * gcs.SECONDS)
     runtime.hammer("spillway-lua", command("short"))
     chunks = os.path.join(folder, "chunks.lua")
