@@ -101,6 +101,10 @@ class Runtime:
         time.sleep(max(settle, 1.2))
         before = with_it.resident()
         code = reclaim(with_it.pid)
+        until = time.monotonic() + 10  # it may take longer than the request
+        while time.monotonic() < until and collectors(with_it.pid).get(
+                self.name, {"collections": 1})["collections"] == 0:
+            time.sleep(0.02)
         time.sleep(settle)
         after = with_it.resident()
         seen = collectors(with_it.pid).get(self.name)
