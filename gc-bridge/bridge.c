@@ -293,6 +293,7 @@ now_of(struct spw_gc *gc, const struct spw_shrink *request)
 		.interval_ns = settings()->gc_interval_ns,
 		.level = request->level,
 		.asked = request->level == SPW_LEVEL_CRITICAL && !request->hard,
+		.in_steps = gc->runtime && gc->runtime->in_steps,
 	};
 }
 

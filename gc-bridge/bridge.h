@@ -29,6 +29,7 @@ struct bridge_runtime {
 	bool by_default;     /* gc:auto asks it */
 	bool fork_waits;     /* for a collection that is running */
 	bool gives_unmarked; /* at level LOW it gives without a mark */
+	bool in_steps;       /* below CRITICAL it makes no long pause */
 	/*
 	 * Whether it is in the process, and ready: 0, -ENOENT, -EAGAIN (not
 	 * ready yet), -EOPNOTSUPP with the reason for people in *why. Runs on

@@ -21,7 +21,8 @@
  * that the kernel says sleep in epoll: libuv begins again after EINTR. Nothing
  * keeps a thread: one that ends or exits meanwhile just does not answer.
  *
- * At level medium V8 marks in steps, and gives back within some 100 ms.
+ * At level medium V8 marks in steps, and gives back within some 100 ms; where
+ * it does not, because the program stands still, a small heap follows at once.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -52,6 +53,11 @@
 #define SETTLE_NS (10 * CLOCK_MS)
 #define SETTLED_NS (40 * CLOCK_MS)
 #define STEPS_NS (400 * CLOCK_MS)
+/* A program that moves less in this time stands still; a heap of that size is
+ * collected at once in some 50 ms. */
+#define STILL_NS (120 * CLOCK_MS)
+#define STILL_BYTES (4ul << 20)
+#define SHORT_PAUSE_BYTES (256ul << 20)
 #define EPOLL_PWAIT2 441
 
 struct sleeper {
@@ -216,23 +222,55 @@ settle(uint64_t before)
 	}
 }
 
+/* Whether marking in steps got nowhere, and nobody would notice a pause: the
+ * program stands still, which V8's steps then do, too. */
+static bool
+stands_still(uint64_t before)
+{
+	const struct timespec a_moment = { 0, SETTLE_NS };
+	uint64_t until = clock_now_ns() + STILL_NS, now = before;
+
+	if (before > SHORT_PAUSE_BYTES)
+		return false;
+	while (clock_now_ns() < until && !bridge_ending()) {
+		now = job_resident();
+		if (now > before + STILL_BYTES || now + STILL_BYTES < before)
+			return false;
+		nanosleep(&a_moment, NULL);
+	}
+	return !bridge_ending();
+}
+
+static bool
+ask(int what)
+{
+	bool answered;
+
+	node_isolate_ask(what);
+	answered = await_answers();
+	node_isolate_end();
+	return answered;
+}
+
 static size_t
 collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 {
-	bool answered;
+	uint64_t before = job_resident();
 
 	(void)deadline_ns;
 	(void)unused;
 	in_steps = level < SPW_LEVEL_CRITICAL;
-	node_isolate_ask(in_steps ? NODE_MODERATE : NODE_CRITICAL);
-	answered = await_answers();
-	node_isolate_end();
-	return answered ? (size_t)node_isolate_went() : SPW_SHRINK_LATER;
+	if (!ask(in_steps ? NODE_MODERATE : NODE_CRITICAL))
+		return SPW_SHRINK_LATER;
+	if (in_steps && stands_still(before) && ask(NODE_CRITICAL))
+		in_steps = false;
+	return (size_t)node_isolate_went();
 }
 
 const struct bridge_runtime node_runtime = {
 	.name = "node",
 	.by_default = true,
+	.in_steps = true,
 	.probe = probe,
 	.collect = collect,
 	.settle = settle,

@@ -16,7 +16,9 @@
  * at critical any pause is better than the end, and an eighth of the heap is
  * growth enough; but after one that gained little, only when eight times its
  * duration is over (doubled again each time): a concurrent collector may have
- * lost a race that it wins next time (Shenandoah).
+ * lost a race that it wins next time (Shenandoah). One that makes no long
+ * pause (V8 marks in steps) is due for an eighth at every level, and twice a
+ * second at most.
  */
 #include "gc-bridge/policy.h"
 
@@ -28,6 +30,7 @@
 #define GROWTH_ASKED_BYTES (1 * MIB)
 #define POOR_DOUBLINGS_MAX 6
 #define POOR_SHARE 4 /* so many times its duration, doubled */
+#define STEPS_NS (500 * CLOCK_MS)
 /* Not twice in one pass, whatever the interval. */
 #define PASS_NS (40 * CLOCK_MS)
 
@@ -83,6 +86,8 @@ policy_due(const struct policy *p, const struct policy_now *now)
 		return true;
 	if (now->level == SPW_LEVEL_CRITICAL && !p->poor)
 		return false;
+	if (now->in_steps && now->level < SPW_LEVEL_CRITICAL)
+		return grown >= growth_needed(p) && since >= STEPS_NS;
 	if (grown < larger(GROWTH_BYTES, p->gain_bytes / 5))
 		return false;
 	return since >= now->interval_ns << doublings ||

@@ -27,7 +27,8 @@ struct policy_now {
 	uint64_t heap_bytes;
 	uint64_t interval_ns; /* 0: always due */
 	enum spw_level level;
-	bool asked; /* by somebody, who may be believed to want it */
+	bool asked;    /* by somebody, who may be believed to want it */
+	bool in_steps; /* below critical it makes no long pause */
 };
 
 bool policy_due(const struct policy *policy, const struct policy_now *now);
