@@ -31,7 +31,7 @@ const timer = setInterval(() => {
 """
 
 # It sleeps in epoll_wait(2) without a timer: only the signal gets it out.
-ASLEEP = BURST.split("const timer")[0] + """
+ASLEEP = BURST.split("const timer")[0].replace("4000000", "400000") + """
 fs.watch(require("path").dirname(process.argv[2]), () => {
   if (!fs.existsSync(process.argv[2])) return;
   console.log(kept.length);
@@ -44,7 +44,7 @@ fs.watch(require("path").dirname(process.argv[2]), () => {
 CHURN = """
 const { Worker, isMainThread, workerData, parentPort } =
   require("worker_threads");
-const rounds = Math.ceil(Number(process.argv[2] || workerData.rounds) * 25);
+const rounds = Math.ceil(Number(process.argv[2] || workerData.rounds) * 50);
 function make(round, count) {
   let sum = 0;
   const some = [];
@@ -68,7 +68,7 @@ function long() {
 function worker(kind) {
   return new Promise((done, failed) => {
     const w = new Worker(__filename,
-                         { workerData: { kind, rounds: rounds / 25 } });
+                         { workerData: { kind, rounds: rounds / 50 } });
     w.on("error", failed);
     if (kind === "killed")
       w.on("online", () => setTimeout(() => w.terminate().then(done), 5));
@@ -78,7 +78,7 @@ function worker(kind) {
 }
 async function come_and_go() {
   let sum = 0;
-  for (let i = 0; i < rounds / 8; i++) {
+  for (let i = 0; i < rounds / 12; i++) {
     sum += await worker("short");
     await worker("killed");
   }
@@ -87,7 +87,7 @@ async function come_and_go() {
 async function main() {
   const all = [turns(4000), worker("turns"), worker("turns"), come_and_go()];
   let sum = 0;
-  for (let i = 0; i < rounds / 25; i++) {
+  for (let i = 0; i < rounds / 50; i++) {
     sum += long();
     await new Promise((done) => setTimeout(done, 100));
   }
@@ -166,6 +166,7 @@ if (process.argv[2] === "child") {
 """
 
 
+LIMIT = 320  # MiB, for five processes
 ADDON = os.path.join(harness.SOURCE, "..", "..", "examples", "node")
 
 
@@ -201,12 +202,13 @@ def addon(tap, runtime, node, folder):
     burst = gcs.Burst([node, "-r", index] + runtime.burst[1:], preload=False)
     before = burst.resident()
     gcs.reclaim(burst.pid)
+    seen = collected(burst)
     gcs.time.sleep(0.3)
-    after, seen = burst.resident(), gcs.collectors(burst.pid)
+    after = burst.resident()
     code, out = burst.end()
     tap.note(f"addon: {before} -> {after}")
     tap.ok(code == 3 and after <= 75 < 400 < before and
-           seen.get("node", {}).get("collections", 0) >= 1,
+           seen.get("collections", 0) >= 1,
            "addon: it gives back, without a preload",
            f"{before} -> {after}, exit {code}", seen, out)
     command = [node, "-r", index] + runtime.churn[1:] + ["1"]
@@ -221,6 +223,49 @@ def addon(tap, runtime, node, folder):
     tap.ok((churn.returncode, out) == (free.returncode, free.stdout) and
            asked > 5, f"addon: workers come and go in {asked} requests",
            churn.returncode, out)
+
+
+# Processes that take turns at a burst, and idle on their garbage between:
+# each sizes its heap as if it were alone in its group.
+TURNS = """
+const child = require("child_process");
+async function burst(seed) {
+  const made = [];
+  for (let i = 0; i < 500000; i++) {
+    made.push({ n: i * seed, text: "x" + i, a: [i, i] });
+    if (i % 20000 === 0) await new Promise((done) => setTimeout(done, 10));
+  }
+  return made.reduce((sum, m) => (sum + m.n + m.text.length) % 1000003, 0);
+}
+async function main() {
+  const all = [1, 2, 3, 4].map(() => child.fork(__filename, ["child"]));
+  const said = [];
+  for (const c of all)
+    c.on("exit", (code) => { if (code) process.exit(9); });
+  for (let i = 0; i < Number(process.argv[2]); i++)
+    for (const c of all) {
+      c.send(i + 1);
+      said.push(await new Promise((done) => c.once("message", done)));
+      await new Promise((done) => setTimeout(done, 200));
+    }
+  console.log(said.join(" "));
+  for (const c of all) c.disconnect();
+}
+if (process.argv[2] === "child")
+  process.on("message", async (seed) => process.send(await burst(seed)));
+else
+  main();
+"""
+
+
+def collected(burst):
+    """Waits for the collection that was asked for to end."""
+    until = gcs.time.monotonic() + 5
+    seen = {}
+    while gcs.time.monotonic() < until and not seen.get("collections"):
+        seen = gcs.collectors(burst.pid).get("node", {})
+        gcs.time.sleep(0.02)
+    return seen
 
 
 def main():
@@ -241,19 +286,27 @@ def main():
         runtime = Runtime(tap, "node", command("burst", BURST),
                           command("churn", CHURN))
         runtime.returns("node", 400, 75)
-        runtime.burst = command("asleep", ASLEEP)
-        runtime.returns("node, asleep", 400, 75)
-        runtime.burst = command("burst", BURST)
+        burst = gcs.Burst(command("asleep", ASLEEP), "gc:node,start:0")
+        gcs.time.sleep(1)
+        before = burst.resident()
+        gcs.reclaim(burst.pid)
+        collected(burst)
+        after = burst.resident()
+        code, out = burst.end()
+        tap.ok(before > 70 > after and code == 3 and out == "ready\n1000\n",
+               "an event loop that sleeps without a timer is woken",
+               f"{before} -> {after}", code, out)
         runtime.stress("node, with workers", gcs.SECONDS)
         burst = gcs.Burst(command("sync", SYNC), "gc:node,start:0")
         gcs.time.sleep(1)
         gcs.reclaim(burst.pid)
-        seen = gcs.collectors(burst.pid).get("node", {})
+        seen = collected(burst)
         code, out = burst.end()
         tap.ok(seen.get("collections", 0) >= 1 and code == 3 and
                out == "ready\ndone\n", "a script that is never in its event "
                "loop is interrupted", seen, code, out)
-        for how in ("code", "exit", "busy", "thrown"):
+        ways = ("exit", "busy", "code", "thrown")
+        for how in ways if gcs.RUNS > 10 else ways[:2]:
             runtime.hammer(f"node, {how}", command("short", SHORT, how))
         burst = gcs.Burst(command("forks", FORKS), "gc:node,gc-interval:0")
         asked = 0
@@ -262,6 +315,9 @@ def main():
         code, out = burst.end()
         tap.ok(code == 3 and out.split("\n")[1] == "0" and asked > 1,
                f"children are made while {asked} requests run", out)
+        runtime.churn = command("turns", TURNS)
+        runtime.survives("node, in turns", LIMIT, 1, alone="killed")
+        runtime.churn = command("churn", CHURN)
         addon(tap, runtime, node, folder)
     tap.end()
 
