@@ -2,11 +2,13 @@
 /*
  * A JVM's heap kept small while memory is short.
  *
- *	collect: ratios 5/10, full collection, ratios as before; HOLD begins
+ *	collect: ratios 5/10, full collection, ratios as before; then
  *	HOLD: G1 expands by one region, and only where collecting takes most of
  *	  the time; ZGC and Shenandoah stay below what there is room for
- *	after gc-interval: (10 s; doubled, to 80, where memory ran short soon
- *	  after the last release): as before, and the heap may be as large as -Xmx
+ *	WALK, after gc-interval: (10 s; doubled, to 80, where memory ran short
+ *	  soon after the last HOLD): by one region still, but as soon as before
+ *	FREE, as soon as there is room for all of -Xmx: as before; G1 doubles
+ *	  its heap in a tenth of a second, which no watermark stops
  *
  * Why: a full collection of G1 (-Xmx160m, 16 MiB live) left 17 MiB in a heap
  * of 23; a millisecond later it was 69 again, because collecting took more
@@ -53,12 +55,14 @@ static struct flag ratios[] = {
 	{ .name = "MinHeapFreeRatio", .small = 5, .most = 100 },
 	{ .name = "MaxHeapFreeRatio", .small = 10, .most = 100 },
 };
-/* G1's: the first while collecting, the others for the hold. */
+/* G1's: while collecting, in HOLD, in HOLD and WALK. */
 static struct flag least[] = {
 	{ .name = "MinHeapSize", .is_size = true, .small = SIZE_LEAST },
 };
-static struct flag growth[] = {
+static struct flag when[] = {
 	{ .name = "GCTimeRatio", .small = 1, .most = 10000 },
+};
+static struct flag step[] = {
 	{ .name = "G1ExpandByPercentOfAvailable", .small = 0, .most = 100 },
 	{ .name = "InitialHeapSize", .is_size = true, .small = SIZE_LEAST },
 };
@@ -69,8 +73,9 @@ static const volatile uint64_t *committed; /* of Shenandoah's heap */
 static uint64_t soft_max_before, soft_max_ours;
 static bool is_serial, gives_late;
 
-static bool is_holding;
-static uint64_t held_ns, released_ns;
+static enum { FREE, HOLD, WALK } phase;
+static const volatile uint64_t *heap_most; /* -Xmx */
+static uint64_t held_ns, walks_ns;
 static unsigned doublings;
 
 static bool
@@ -125,11 +130,13 @@ jvm_heap_found(void)
 {
 	if (!jvm_structs_load())
 		return;
+	heap_most = jvm_structs_flag("MaxHeapSize");
 	find(ratios, COUNT(ratios));
 	is_serial = is_set("UseSerialGC");
 	gives_late = is_set("UseG1GC") || is_set("UseShenandoahGC");
 	if (is_set("UseG1GC")) {
-		find(growth, COUNT(growth));
+		find(when, COUNT(when));
+		find(step, COUNT(step));
 		find(least, COUNT(least));
 	}
 	if (is_set("UseShenandoahGC") || is_set("UseZGC"))
@@ -231,32 +238,47 @@ jvm_heap_collecting(bool begins)
 		release(least, COUNT(least));
 		return;
 	}
-	if (!is_holding && released_ns && now - released_ns < hold_ns()) {
-		if (doublings < HOLD_DOUBLINGS_MAX)
-			doublings++;
-	} else if (!is_holding) {
-		doublings = 0;
-	}
-	is_holding = true;
+	if (phase != HOLD)
+		doublings = !walks_ns || now - walks_ns >= hold_ns() ? 0 :
+			    doublings < HOLD_DOUBLINGS_MAX ? doublings + 1 :
+							     doublings;
+	phase = HOLD;
 	held_ns = now;
 	hold(ratios, COUNT(ratios));
 	hold(least, COUNT(least));
-	hold(growth, COUNT(growth));
+	hold(when, COUNT(when));
+	hold(step, COUNT(step));
+}
+
+/* Whether the heap may grow to -Xmx. */
+static bool
+fits(uint64_t headroom_bytes)
+{
+	return !heap_most || headroom_bytes >= *heap_most ||
+	       headroom_bytes + job_resident() >= *heap_most;
 }
 
 void
 jvm_heap_tune(uint64_t headroom_bytes)
 {
-	if (!is_holding)
+	uint64_t now = clock_now_ns();
+
+	if (phase == FREE)
 		return;
-	if (clock_now_ns() - held_ns < hold_ns() || !headroom_bytes) {
+	if (now - held_ns < hold_ns() || !fits(headroom_bytes)) {
 		soften(headroom_bytes);
-		return;
+	} else {
+		release(when, COUNT(when));
+		release(step, COUNT(step));
+		harden();
+		phase = FREE;
+		walks_ns = now;
 	}
-	is_holding = false;
-	released_ns = clock_now_ns();
-	release(growth, COUNT(growth));
-	harden();
+	if (phase == HOLD && now - held_ns >= hold_ns() && headroom_bytes) {
+		release(when, COUNT(when));
+		phase = WALK;
+		walks_ns = now;
+	}
 }
 
 uint64_t
@@ -264,7 +286,7 @@ jvm_heap_again(void)
 {
 	uint64_t now = clock_now_ns(), until = held_ns + hold_ns();
 
-	if (!is_holding)
+	if (phase == FREE)
 		return 0;
-	return until > now ? until - now : HOLD_NS_LEAST;
+	return until > now ? until - now : hold_ns();
 }
