@@ -105,7 +105,7 @@ else
 
 # Never in its event loop.
 SYNC = """
-const until = Date.now() + 3000;
+const until = Date.now() + 4000;
 let kept = [];
 console.log("ready");
 while (Date.now() < until) {
@@ -299,7 +299,7 @@ def main():
         runtime.stress("node, with workers", gcs.SECONDS)
         burst = gcs.Burst(command("sync", SYNC), "gc:node,start:0")
         gcs.time.sleep(1)
-        gcs.reclaim(burst.pid)
+        gcs.reclaim(burst.pid, 1)
         seen = collected(burst)
         code, out = burst.end()
         tap.ok(seen.get("collections", 0) >= 1 and code == 3 and
