@@ -124,7 +124,7 @@ probe(bool attached, const char **why)
 {
 	if (!boehm_find())
 		return -ENOENT;
-	if (!table.is_init_called())
+	if (!table.is_init_called() || boehm_is_arming())
 		return -EAGAIN;
 	if (attached)
 		boehm_arm();

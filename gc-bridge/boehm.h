@@ -76,6 +76,9 @@ bool boehm_can_sweep(void);
  * is seen. Idempotent.
  */
 void boehm_arm(void);
+/* Around GC_init(): until it is armed nobody judges whether it is. */
+void boehm_arming(bool begins);
+bool boehm_is_arming(void);
 /* Our writable data are no roots: part of arming, and worth it alone. */
 void boehm_exclude(void);
 /* The program's own threads are known to the collector already. */

@@ -34,6 +34,7 @@
 #define MOST_BYTES (512ul << 20)
 
 static _Atomic bool armed, threads_seen, hooked;
+static _Atomic int arming; /* threads inside GC_init() */
 static void (*next_resize)(boehm_word bytes);
 static size_t min_before; /* libgc's own value */
 
@@ -125,6 +126,18 @@ boehm_arm(void)
 	allow_threads();
 	boehm_exclude();
 	hook_growth();
+}
+
+void
+boehm_arming(bool begins)
+{
+	atomic_fetch_add(&arming, begins ? 1 : -1);
+}
+
+bool
+boehm_is_arming(void)
+{
+	return atomic_load(&arming) > 0;
 }
 
 void

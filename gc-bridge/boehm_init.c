@@ -67,9 +67,11 @@ GC_init(void)
 		return;
 	}
 	late = boehm_find() && boehm()->is_init_called();
+	boehm_arming(true);
 	next();
 	if (!late || !has_threads())
 		boehm_arm();
+	boehm_arming(false);
 }
 
 SPW_EXPORT int
