@@ -84,10 +84,10 @@ let over () =
   Gc.full_major (); Gc.full_major ();
   Printf.printf "%%d\\n" !ended; exit 3
 """
-CHURN = WORK % 2000 + """
+CHURN = WORK % 1000 + """
 let () = Printf.printf "%d\\n" (work rounds 1); over ()
 """
-THREADS = WORK % 700 + """
+THREADS = WORK % 400 + """
 let () =
   let sums = Array.make 3 0 in
   let threads = List.init 3 (fun n ->
@@ -96,7 +96,7 @@ let () =
   Array.iter (Printf.printf "%d\\n") sums; over ()
 """
 # One that sleeps more than it runs, with a handler that allocates.
-IDLE = WORK % 300 + """
+IDLE = WORK % 200 + """
 let alarms = ref []
 let () =
   Sys.set_signal Sys.sigalrm (Sys.Signal_handle (fun n ->

@@ -54,14 +54,13 @@ if (function_exists("pcntl_async_signals")) {
     pcntl_async_signals(true);
     pcntl_signal(SIGUSR1, function () use (&$signals) { $signals++; });
 }
-$rounds = (int)($argv[1] * 3500);
+$rounds = (int)($argv[1] * 2000);
 $sum = $met = 0; $pile = [];
 $map = new WeakMap; $store = new SplObjectStorage; $kept = [];
 for ($i = 0; $i < $rounds; $i++) {
     $some = [];
     // Growth is what makes a request due.
-    if (count($pile) > 30000) $pile = [];
-    $pile[] = str_repeat("y", 3000);
+    $pile[] = str_repeat("y", 1000);
     for ($k = 0; $k < 700; $k++) $some[] = new Node($k);
     $some[0]->text[] = &$some;
     new Loud($i);
