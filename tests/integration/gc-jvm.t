@@ -185,8 +185,8 @@ def main():
                               fixed + ["Churn"], conf)
             runtime.returns(flag[8:] + " -Xms1000m", 400, 200, settle=0.7)
             if "Parallel" in flag or (LONG and "Serial" in flag):
-                runtime.stress(flag[8:] + ", swept",
-                               gcs.SECONDS if LONG else 0.5)
+                # Each sweep has the whole of eden touched anew.
+                runtime.stress(flag[8:] + ", swept", gcs.SECONDS / 6)
         for flag in ("-XX:+UseG1GC", "-XX:+UseSerialGC"):
             runtime = Runtime(tap, "jvm", None, common + [flag, "Churn"])
             runtime.stress(flag[8:] + ", three threads", gcs.SECONDS)
