@@ -105,10 +105,11 @@ else
 
 # Never in its event loop.
 SYNC = """
-const until = Date.now() + 4000;
+const fs = require("fs");
+const until = Date.now() + 20000;
 let kept = [];
 console.log("ready");
-while (Date.now() < until) {
+while (Date.now() < until && !fs.existsSync(process.argv[2])) {
   for (let k = 0; k < 3000; k++) kept.push({ k, text: "t" + k });
   if (kept.length > 200000) kept = [];
 }
@@ -147,7 +148,7 @@ if (process.argv[2] === "child") {
   process.send(made.length, () => process.exit(5));
 } else {
   console.log("ready");
-  let left = 6, bad = 0;
+  let left = 3, bad = 0;
   const next = () => {
     const made = [];
     for (let i = 0; i < 100000; i++) made.push({ i });
