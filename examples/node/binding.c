@@ -220,10 +220,11 @@ enter(napi_env env, napi_value gc_function)
 	return error;
 }
 
-/* attach(gc): "" where spillway asks from now on, else the reason. */
+/* attach(gc or null): "" where spillway asks from now on, else the reason. */
 static napi_value
 attach(napi_env env, napi_callback_info info)
 {
+	napi_valuetype type = napi_undefined;
 	napi_value gc_function, said;
 	const char *why = "";
 	size_t count = 1;
@@ -233,7 +234,8 @@ attach(napi_env env, napi_callback_info info)
 		    napi_ok ||
 	    count < 1)
 		return NULL;
-	error = enter(env, gc_function);
+	napi_typeof(env, gc_function, &type);
+	error = enter(env, type == napi_function ? gc_function : NULL);
 	if (error == -EEXIST)
 		why = "the preload asks this Node already";
 	else if (error)
@@ -273,13 +275,18 @@ NAPI_MODULE_INIT()
 		{ .utf8name = "attach", .method = attach },
 		{ .utf8name = "collections", .method = collections },
 	};
+	napi_value direct;
+	bool is_direct;
 
 	pthread_mutex_lock(&lock);
 	find("_ZN2v87Isolate13TryGetCurrentEv", &current_isolate);
 	find("_ZN2v87Isolate26MemoryPressureNotificationENS_"
 	     "19MemoryPressureLevelE",
 	     &memory_pressure);
+	is_direct = current_isolate && memory_pressure;
 	pthread_mutex_unlock(&lock);
 	napi_define_properties(env, exports, 2, functions);
+	if (napi_get_boolean(env, is_direct, &direct) == napi_ok)
+		napi_set_named_property(env, exports, "direct", direct);
 	return exports;
 }

@@ -8,19 +8,16 @@
 
 const binding = require("./build/spillway.node");
 
-// Used where this Node does not export V8's own function. The flag is taken
-// back, so that nobody else finds a gc() that was not asked for.
+// Where this Node does not export V8's own function. The flag is the
+// process's, and stays: workers that start meanwhile want it, too.
 function exposed() {
   if (typeof globalThis.gc === "function")
     return globalThis.gc;
-  const v8 = require("node:v8");
-  v8.setFlagsFromString("--expose-gc");
-  const gc = require("node:vm").runInNewContext("gc");
-  v8.setFlagsFromString("--no-expose-gc");
-  return gc;
+  require("node:v8").setFlagsFromString("--expose-gc");
+  return require("node:vm").runInNewContext("gc");
 }
 
-const reason = binding.attach(exposed());
+const reason = binding.attach(binding.direct ? null : exposed());
 
 module.exports = {
   attached: reason === "",
