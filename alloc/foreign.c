@@ -24,6 +24,7 @@
 #include "base/file.h"
 #include "base/units.h"
 #include "pressure/core.h"
+#include "pressure/engine.h"
 #include "pressure/shrinkers.h"
 
 static struct heap_api api;
@@ -110,10 +111,13 @@ static size_t
 trim(const struct spw_shrink *request, void *context)
 {
 	const struct heap_api *je = heap_api();
-	uint64_t before = resident_bytes(), after;
+	uint64_t before, after;
 
 	(void)request;
 	(void)context;
+	if (engine_is_throttled())
+		return 0;
+	before = resident_bytes();
 	if (je) {
 		je->mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
 		je->mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
@@ -149,6 +153,7 @@ heap_start(void)
 
 	if (atomic_exchange(&started, true))
 		return;
+	heap_api(); /* looking symbols up allocates: not in a pass */
 	if (!find(&collect, "mi_collect"))
 		find(&release, "MallocExtension_ReleaseFreeMemory");
 	shrinkers_add_own(&trimmer);

@@ -150,6 +150,8 @@ open_cache(struct spw_cache *c, const struct spw_cache_options *o)
 		unlink_cache(c);
 		index_close(&c->index);
 		segment_owner_put(owner);
+	} else {
+		offer_post(c); /* the first job rehearses */
 	}
 	return error;
 }

@@ -268,6 +268,8 @@ uint64_t evict_release(struct spw_cache *c, const struct evict_ask *ask);
 /* A batch for the reserve, of what is mostly dead or of anything. False: it wants more, and there is more. */
 bool evict_refill(struct spw_cache *c, bool dead_only);
 /* Everything, now: slots go stale at once, memory goes later. */
+/* For the reclaimer, before the first time. */
+void evict_rehearse(struct spw_cache *c);
 void evict_clear(struct spw_cache *c);
 /* What is closed by evict_clear() and has waited long enough. */
 uint64_t evict_closed(struct spw_cache *c);
@@ -287,6 +289,8 @@ bool merge_segment(struct spw_cache *c, uint32_t segment);
 /* ---- plan.c: which segments go first ---- */
 
 void plan_make(struct spw_cache *c, const struct evict_ask *ask);
+/* Touches what a plan of a usual cache takes. */
+void plan_rehearse(void);
 bool plan_is_for(const struct spw_cache *c, const struct evict_ask *ask);
 /* The next segment in the plan that can still go, or 0. */
 uint32_t plan_next(struct spw_cache *c, const struct evict_ask *ask);

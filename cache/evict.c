@@ -32,6 +32,8 @@
 #define BATCH_MERGED 32u
 #define BATCH_MAX 512u
 #define TRIM_NS (1 * CLOCK_MS)
+#define REHEARSED_STACK_BYTES (16u << 10)
+#define REHEARSED_PAGE_BYTES 4096u
 
 static struct base_lock evict_lock = BASE_LOCK(BASE_RANK_CACHE_EVICT);
 
@@ -457,6 +459,25 @@ evict_refill(struct spw_cache *c, bool dead_only)
 	end_batch(c, missing);
 	unlock();
 	return !spares_missing(c) || !more;
+}
+
+/*
+ * A pass over nothing: code, stack and books are there when memory is short.
+ * Above memory.high a thread that touches a page for the first time sleeps for
+ * up to 2 s.
+ */
+void
+evict_rehearse(struct spw_cache *c)
+{
+	struct evict_ask ask = { .drop = true };
+	volatile char stack[REHEARSED_STACK_BYTES];
+
+	for (size_t i = 0; i < sizeof stack; i += REHEARSED_PAGE_BYTES)
+		stack[i] = 0;
+	begin(c, &ask);
+	batch.segments[BATCH_MAX - 1] = 0;
+	plan_rehearse();
+	unlock();
 }
 
 void

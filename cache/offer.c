@@ -62,13 +62,13 @@ count_cold(const struct spw_shrink *request, void *context)
 }
 
 /* A limit at which the kernel kills is near, or somebody waits: no time to
- * look which entries are worth keeping. */
+ * look which entries are worth keeping; or who copies would be throttled. */
 static bool
 is_urgent(const struct spw_shrink *request, const struct monitor_view *view)
 {
 	if (!request->hard)
 		return false;
-	return gate_waiting_bytes() ||
+	return gate_waiting_bytes() || limits_is_throttled(&view->reading) ||
 	       (view->reading.kind != LIMITS_OWN &&
 		view->reading.kind != LIMITS_V2_HIGH &&
 		view->reading.headroom_bytes < view->level.hard_bytes / 2);
@@ -81,14 +81,10 @@ yet_to_go(const struct monitor_view *view)
 {
 	const struct limits_reading *r = &view->reading;
 	uint64_t goal = view->level.soft_bytes + view->level.soft_bytes / 8;
-	uint64_t net = r->usage_bytes > r->cache_bytes ?
-			       r->usage_bytes - r->cache_bytes :
-			       0;
 
 	if (r->headroom_bytes >= goal)
 		return view->level.deficit_bytes;
-	return goal - r->headroom_bytes +
-	       (net > r->limit_bytes ? net - r->limit_bytes : 0);
+	return goal - r->headroom_bytes + limits_over_bytes(r);
 }
 
 static size_t
@@ -109,6 +105,9 @@ shrink(struct spw_cache *c, const struct spw_shrink *request, bool cold_only)
 	monitor_view(&view);
 	ask.deficit_bytes = yet_to_go(&view);
 	ask.drop = !request->older_than_ns && is_urgent(request, &view);
+	if (ask.drop && limits_is_throttled(&view.reading) &&
+	    ask.target_bytes < limits_over_bytes(&view.reading))
+		ask.target_bytes = limits_over_bytes(&view.reading);
 	/* Who copies takes larger steps, where much is to go: each costs a
 	 * grace period. */
 	if (!ask.drop && ask.deficit_bytes / STEP_PART > ask.target_bytes)
@@ -172,6 +171,8 @@ offer_unregister(struct spw_cache *c)
 
 /* ---- jobs ---- */
 
+static _Atomic bool rehearsed;
+
 static void
 serve_request(struct spw_cache *c)
 {
@@ -199,6 +200,8 @@ run_job(struct job *job)
 		(struct spw_cache *)(void *)((char *)job -
 					     offsetof(struct spw_cache, job));
 
+	if (!atomic_exchange(&rehearsed, true))
+		evict_rehearse(c);
 	serve_request(c);
 	if (atomic_load(&c->closing))
 		evict_closed(c);

@@ -41,6 +41,7 @@
 /* The youngest so many are last: what is in them had no chance yet. */
 #define YOUNG_PART 8u
 #define CHANCE 256u
+#define REHEARSED_SEGMENTS (16u << 10) /* 32 GiB of cache */
 
 static struct plan {
 	const struct spw_cache *cache;
@@ -342,6 +343,13 @@ plan_make(struct spw_cache *c, const struct evict_ask *ask)
 	set_threshold(wanted, held, dead);
 	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES, held - dead);
 	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS, held - dead);
+}
+
+void
+plan_rehearse(void)
+{
+	memset(plan.order, 0, REHEARSED_SEGMENTS * sizeof plan.order[0]);
+	plan.cache = NULL;
 }
 
 bool

@@ -30,6 +30,7 @@
 #include "gc-bridge/describe.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
+#include "pressure/engine.h"
 #include "pressure/pass.h"
 
 #define START_DELAY_NS (1 * CLOCK_S)
@@ -184,6 +185,8 @@ detect_begins(void)
 
 	if (!detect_allows(NULL) || bridge_ending() ||
 	    settings()->threads == SETTINGS_THREADS_NEVER)
+		return;
+	if (engine_is_throttled())
 		return;
 	if (looked && now - looked < (unready ? UNREADY_NS : AGAIN_NS))
 		return;

@@ -90,6 +90,17 @@ engine_futile_passes(void)
 	return atomic_load_explicit(&futile, memory_order_relaxed);
 }
 
+bool
+engine_is_throttled(void)
+{
+	struct monitor_view view;
+
+	if (engine_futile_passes())
+		return false; /* nothing else has helped */
+	monitor_view(&view);
+	return limits_is_throttled(&view.reading);
+}
+
 uint64_t
 engine_reclaimable_bytes(void)
 {

@@ -49,6 +49,13 @@ uint64_t engine_passed_ns(void);
 /* Passes in a row that gave nothing. */
 uint32_t engine_futile_passes(void);
 
+/*
+ * Whether the reclaimer would sleep for what the kernel charges it with
+ * (limits_is_throttled()), and others may still give without: what opens
+ * files, makes threads or changes mappings waits.
+ */
+bool engine_is_throttled(void);
+
 /* threads:never: purges what is free, in the calling thread. */
 void engine_purge_inline(void);
 

@@ -225,7 +225,8 @@ level_of_headroom(const struct level_input *input,
 
 	*deficit = 0;
 	if (h < output->hard_bytes) {
-		*deficit = 2 * output->hard_bytes - h + input->waiting_bytes;
+		*deficit = 2 * output->hard_bytes - h + input->waiting_bytes +
+			   limits_over_bytes(&input->reading);
 		return SPW_LEVEL_CRITICAL;
 	}
 	if (h < output->soft_bytes) {

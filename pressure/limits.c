@@ -90,14 +90,20 @@ rlimit_of(int resource)
 	return limit.rlim_cur;
 }
 
+static void
+read_rlimits(struct limits *limits)
+{
+	limits->rlimit_as = rlimit_of(RLIMIT_AS);
+	limits->rlimit_data = rlimit_of(RLIMIT_DATA);
+}
+
 static int
 look_around(struct limits *limits)
 {
 	int error = 0;
 
 	limits->why[0] = '\0';
-	limits->rlimit_as = rlimit_of(RLIMIT_AS);
-	limits->rlimit_data = rlimit_of(RLIMIT_DATA);
+	read_rlimits(limits);
 	if (wanted(SETTINGS_CGROUP))
 		error = limits_find_groups(limits);
 	else
@@ -111,7 +117,7 @@ limits_open(struct limits *limits, bool keep_open)
 	memset(limits, 0, sizeof *limits);
 	limits->keep_open = keep_open;
 	limits->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-	limits->meminfo_fd = limits->statm_fd = -1;
+	limits->meminfo_fd = limits->statm_fd = limits->cgroup_fd = -1;
 	if (keep_open) {
 		limits->meminfo_fd = open_below_root("/proc/meminfo");
 		limits->statm_fd = open_below_root("/proc/self/statm");
@@ -144,22 +150,17 @@ fingerprint(const struct limits *limits)
 	return sum;
 }
 
-/* Whether the little that changes still is what it was. */
-static bool
-is_unchanged(const struct limits *limits)
-{
-	return limits->rlimit_as == rlimit_of(RLIMIT_AS) &&
-	       limits->rlimit_data == rlimit_of(RLIMIT_DATA) &&
-	       wanted(SETTINGS_CGROUP) && limits_find_unchanged(limits);
-}
-
 bool
 limits_refresh(struct limits *limits)
 {
 	uint64_t before = fingerprint(limits);
+	bool due = limits->refreshes++ % FIND_EVERY == 0 && !limits->throttled;
 
-	if (limits->refreshes++ % FIND_EVERY && is_unchanged(limits))
-		return false;
+	if (wanted(SETTINGS_CGROUP) && limits_find_again(limits)) {
+		read_rlimits(limits);
+		if (!due || fingerprint(limits) != before)
+			return fingerprint(limits) != before;
+	}
 	limits_find_close(limits);
 	look_around(limits);
 	return fingerprint(limits) != before;
@@ -335,4 +336,5 @@ limits_read(struct limits *limits, uint64_t stat_below_bytes,
 	if (wanted(SETTINGS_MACHINE))
 		read_machine(limits, reading);
 	read_process(limits, reading);
+	limits->throttled = limits_is_throttled(reading);
 }

@@ -45,17 +45,19 @@ struct limits_group {
 	uint64_t high_bytes;
 	int usage_fd; /* -1 where not kept open, or no limit */
 	int stat_fd;
+	int max_fd, high_fd; /* -1 where not kept open, or no such file */
 };
 
 struct limits {
 	bool keep_open;
-	bool v2;     /* which hierarchy has the controller */
-	bool hidden; /* there are ancestors that we cannot see */
+	bool v2;        /* which hierarchy has the controller */
+	bool hidden;    /* there are ancestors that we cannot see */
+	bool throttled; /* by the last reading */
 	unsigned groups_count;
 	struct limits_group groups[LIMITS_GROUPS_MAX];
 	uint64_t rlimit_as, rlimit_data; /* UINT64_MAX: none */
 	uint64_t heap_free_bytes; /* mapped and not in use; the caller's word */
-	int meminfo_fd, statm_fd; /* -1 where not kept open */
+	int meminfo_fd, statm_fd, cgroup_fd; /* -1 where not kept open */
 	uint64_t page_bytes;
 	unsigned refreshes;
 	uint64_t machine_ns; /* when meminfo was last read */
@@ -80,6 +82,25 @@ struct limits_reading {
 	bool stat_read;
 	uint64_t resident_bytes; /* of this process; 0: not known */
 };
+
+/* How far usage is above a limit that does not kill. */
+static inline uint64_t
+limits_over_bytes(const struct limits_reading *r)
+{
+	uint64_t net = r->usage_bytes > r->cache_bytes ?
+			       r->usage_bytes - r->cache_bytes :
+			       0;
+
+	return net > r->limit_bytes ? net - r->limit_bytes : 0;
+}
+
+/* Above memory.high a thread that is charged for a page, or for what the kernel
+ * keeps for it, sleeps for up to 2 s: nothing is touched, opened or made. */
+static inline bool
+limits_is_throttled(const struct limits_reading *r)
+{
+	return r->kind == LIMITS_V2_HIGH && limits_over_bytes(r);
+}
 
 /* 0, or -errno with limits->why; a process without any cgroup is no error. */
 int limits_open(struct limits *limits, bool keep_open);

@@ -83,36 +83,33 @@ read_in(const struct limits_group *group, const char *name, char *into,
 	return error ? error : file_read(path, into, bytes);
 }
 
-/* The limits of a group by name; v1 has but one. */
-static const char *
-limit_name(const struct limits *limits)
-{
-	return limits->v2 ? "memory.max" : "memory.limit_in_bytes";
-}
-
-/* A limit that cannot be read is none, and said. */
-static uint64_t
-read_limit(struct limits *limits, const struct limits_group *group,
-	   const char *name)
-{
-	char number[64];
-	uint64_t bytes = UINT64_MAX;
-	ssize_t n = read_in(group, name, number, sizeof number);
-
-	if (n < 0)
-		say(limits, "%.150s/%s: %.60s", group->path, name,
-		    file_strerror((int)n));
-	else if (limits_parse_limit(number, &bytes) != 0)
-		say(limits, "%.150s/%s: not a number", group->path, name);
-	return bytes;
-}
-
 static int
 open_in(const struct limits_group *group, const char *name)
 {
 	char path[PATH_MAX];
 
 	return limits_find_path(group, name, path) ? -1 : file_open(path);
+}
+
+/* A limit that cannot be read is none, and said. Kept open, where wanted, in
+ * *fd. */
+static uint64_t
+read_limit(struct limits *limits, const struct limits_group *group,
+	   const char *name, int *fd)
+{
+	char number[64];
+	uint64_t bytes = UINT64_MAX;
+	ssize_t n;
+
+	*fd = limits->keep_open ? open_in(group, name) : -1;
+	n = *fd >= 0 ? file_pread_record(*fd, number, sizeof number) :
+		       read_in(group, name, number, sizeof number);
+	if (n < 0)
+		say(limits, "%.150s/%s: %.60s", group->path, name,
+		    file_strerror((int)n));
+	else if (limits_parse_limit(number, &bytes) != 0)
+		say(limits, "%.150s/%s: not a number", group->path, name);
+	return bytes;
 }
 
 /* Adds the group at `path`, if the controller is there. */
@@ -131,10 +128,14 @@ add_group(struct limits *limits, const char *path)
 	if (!exists(path, limits_find_usage_name(limits)))
 		return; /* v2's root, or a leaf that has no controller */
 	memcpy(group->path, path, strlen(path) + 1);
-	group->usage_fd = group->stat_fd = -1;
-	group->max_bytes = read_limit(limits, group, limit_name(limits));
+	group->usage_fd = group->stat_fd = group->high_fd = -1;
+	group->max_bytes = read_limit(limits, group,
+				      limits->v2 ? "memory.max" :
+						   "memory.limit_in_bytes",
+				      &group->max_fd);
 	group->high_bytes = limits->v2 ?
-				    read_limit(limits, group, "memory.high") :
+				    read_limit(limits, group, "memory.high",
+					       &group->high_fd) :
 				    UINT64_MAX;
 	limits->groups_count++;
 }
@@ -187,7 +188,7 @@ locate(struct limits *limits, const struct mount *mount, char *directory)
 static bool
 is_charged(const struct limits *limits, const char *parent)
 {
-	struct limits_group group = { .usage_fd = -1, .stat_fd = -1 };
+	struct limits_group group = { .usage_fd = -1 };
 	char number[16];
 
 	if (limits->v2)
@@ -312,49 +313,64 @@ open_groups(struct limits *limits)
 		group->usage_fd = open_in(group,
 					  limits_find_usage_name(limits));
 		group->stat_fd = open_in(group, "memory.stat");
+		/* The kernel has a buffer for it from now on, not only when
+		 * memory is short. */
+		if (group->stat_fd >= 0)
+			file_pread_record(group->stat_fd, text, sizeof text);
 	}
 }
 
 /* The own group's path: its version, or an error of limits_parse_cgroup();
  * -EIO: there is no such file. */
 static int
-read_cgroup_line(char *line, size_t bytes)
+read_cgroup_line(struct limits *limits, char *line, size_t bytes)
 {
 	char path[PATH_MAX];
+	ssize_t n = -1;
 
-	if (file_path(path, sizeof path, settings()->root,
-		      "/proc/self/cgroup") != 0 ||
-	    file_read(path, text, sizeof text) <= 0)
-		return -EIO;
-	return limits_parse_cgroup(text, line, bytes);
+	if (limits->cgroup_fd < 0 && limits->keep_open &&
+	    file_path(path, sizeof path, settings()->root,
+		      "/proc/self/cgroup") == 0)
+		limits->cgroup_fd = file_open(path);
+	if (limits->cgroup_fd >= 0)
+		n = file_pread(limits->cgroup_fd, text, sizeof text);
+	else if (file_path(path, sizeof path, settings()->root,
+			   "/proc/self/cgroup") == 0)
+		n = file_read(path, text, sizeof text);
+	return n <= 0 ? -EIO : limits_parse_cgroup(text, line, bytes);
 }
 
+/* The limit behind a kept descriptor; where there never was such a file, what
+ * it was. */
 static bool
-says(const struct limits_group *group, const char *name, uint64_t bytes)
+read_again(int fd, uint64_t *bytes)
 {
 	char number[64];
-	uint64_t now;
 
-	return read_in(group, name, number, sizeof number) > 0 &&
-	       limits_parse_limit(number, &now) == 0 && now == bytes;
+	return fd < 0 || (file_pread_record(fd, number, sizeof number) > 0 &&
+			  limits_parse_limit(number, bytes) == 0);
 }
 
 bool
-limits_find_unchanged(const struct limits *limits)
+limits_find_again(struct limits *limits)
 {
 	char line[LIMITS_PATH_BYTES];
 
-	if (!limits->groups_count || limits->hidden || limits->why[0] ||
-	    read_cgroup_line(line, sizeof line) != (limits->v2 ? 2 : 1) ||
+	if (!limits->keep_open || !limits->groups_count || limits->hidden ||
+	    limits->why[0] ||
+	    read_cgroup_line(limits, line, sizeof line) !=
+		    (limits->v2 ? 2 : 1) ||
 	    strcmp(line, limits->cgroup_line) != 0)
 		return false;
 	for (unsigned i = 0; i < limits->groups_count; i++) {
-		const struct limits_group *group = &limits->groups[i];
+		struct limits_group *group = &limits->groups[i];
 
-		if (!says(group, limit_name(limits), group->max_bytes) ||
-		    (limits->v2 &&
-		     !says(group, "memory.high", group->high_bytes)))
+		if (!read_again(group->max_fd, &group->max_bytes) ||
+		    !read_again(group->high_fd, &group->high_bytes))
 			return false;
+		if (group->usage_fd < 0 && (group->max_bytes != UINT64_MAX ||
+					    group->high_bytes != UINT64_MAX))
+			return false; /* its files are to be opened */
 	}
 	return true;
 }
@@ -369,7 +385,7 @@ limits_find_groups(struct limits *limits)
 	limits->groups_count = 0;
 	limits->hidden = false;
 	limits->cgroup_line[0] = '\0';
-	version = read_cgroup_line(limits->cgroup_line,
+	version = read_cgroup_line(limits, limits->cgroup_line,
 				   sizeof limits->cgroup_line);
 	if (version == -EIO) {
 		say(limits, "/proc/self/cgroup cannot be read");
@@ -405,17 +421,25 @@ limits_find_groups(struct limits *limits)
 	return 0;
 }
 
+static void
+close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 void
 limits_find_close(struct limits *limits)
 {
 	for (unsigned i = 0; i < limits->groups_count; i++) {
 		struct limits_group *group = &limits->groups[i];
 
-		if (group->usage_fd >= 0)
-			close(group->usage_fd);
-		if (group->stat_fd >= 0)
-			close(group->stat_fd);
-		group->usage_fd = group->stat_fd = -1;
+		close_one(&group->usage_fd);
+		close_one(&group->stat_fd);
+		close_one(&group->max_fd);
+		close_one(&group->high_fd);
 	}
+	close_one(&limits->cgroup_fd);
 	limits->groups_count = 0;
 }

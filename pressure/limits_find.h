@@ -21,11 +21,13 @@
 int limits_find_groups(struct limits *limits);
 
 /*
- * Whether the process is still in the same group, with the limits as they were
- * found, all of them readable; what else could have changed (mounts,
- * use_hierarchy) is not looked at.
+ * Limits again, through what is kept open; false: the process has moved, or
+ * something is not as it was, and all is to be found anew. What else could
+ * have changed (mounts, use_hierarchy) is not looked at. Opens nothing: what a
+ * thread opens is charged to its group, and above memory.high who is charged
+ * sleeps for up to 2 s.
  */
-bool limits_find_unchanged(const struct limits *limits);
+bool limits_find_again(struct limits *limits);
 
 /* Closes what the groups hold open, and forgets them. */
 void limits_find_close(struct limits *limits);

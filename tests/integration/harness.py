@@ -88,8 +88,8 @@ def cli():
     return os.environ.get("SPILLWAY_CLI") or built("spillway")
 
 
-def program(name):
-    return built("tests/integration/" + name, name)
+def program(name, kind="integration"):
+    return built(f"tests/{kind}/{name}", name)
 
 
 def need(tap, **files):

@@ -75,7 +75,7 @@ add_group(const char *path, uint64_t max_bytes, uint64_t high_bytes)
 	snprintf(g->path, sizeof g->path, "%s", path);
 	g->max_bytes = max_bytes;
 	g->high_bytes = high_bytes;
-	g->usage_fd = g->stat_fd = -1;
+	g->usage_fd = g->stat_fd = g->max_fd = g->high_fd = -1;
 }
 
 /* As if poll(2) had said so of all descriptors. */

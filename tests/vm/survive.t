@@ -10,45 +10,20 @@ limit. Runs in `./quickstart check --all`; SPILLWAY_VM_RUNS runs of each (3).
 
 import collections
 import os
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
-import harness  # noqa: E402
+import guest  # noqa: E402
+from guest import harness  # noqa: E402
 import survival  # noqa: E402
 from harness import Tap  # noqa: E402
 
 LIMIT = 400
 HIGH = 92
-KERNELS = os.environ.get("SPILLWAY_VM_KERNELS", "6.1 6.12").split()
 RUNS = int(os.environ.get("SPILLWAY_VM_RUNS", "3"))
 MODES = os.environ.get("SPILLWAY_VM_MODES", survival.MODES)
-
-
-def real_file(path):
-    """The built file behind libtool's wrapper script."""
-    folder, name = os.path.split(path)
-    hidden = os.path.join(folder, ".libs", name)
-    return hidden if os.path.exists(hidden) else path
-
-
-def root_make(folder, files):
-    """Copies files to /t and all that they are linked with, loader too."""
-    os.mkdir(os.path.join(folder, "t"))
-    needed = set()
-    for name, path in files.items():
-        shutil.copy(os.path.realpath(path), os.path.join(folder, "t", name))
-        done = harness.run(["ldd", path], env=harness.environment())
-        needed |= set(re.findall(r"(/\S+) \(0x", done.stdout))
-    for path in needed:
-        target = folder + path
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copy(os.path.realpath(path), target)
 
 
 def plan(peers):
@@ -69,35 +44,12 @@ def plan(peers):
 
 
 def parse(text):
-    runs = []
-    for part in re.split(r"^run ", text, flags=re.M)[1:]:
-        first, _, rest = part.partition("\n")
-        run = harness.values(first.replace(" ", "\n"))
-        run.update(harness.values(rest))
+    runs = guest.parse(text)
+    for run in runs:
         run["killed"] = run["kills"] > 0
-        run["stderr"] = " | ".join(re.findall("^stderr=(.*)", rest, re.M))
         if run["tenths"] >= 1000:
             run["error"] = "stuck for 100 s: " + run["stderr"]
-        runs.append(run)
     return runs
-
-
-def boot(kernel, files, peers):
-    with tempfile.TemporaryDirectory() as folder:
-        root = os.path.join(folder, "root")
-        os.mkdir(root)
-        root_make(root, {**files, **peers})
-        for name, text in (("plan", plan(peers)), ("limit", f"{LIMIT}\n")):
-            with open(os.path.join(root, "t", name), "w",
-                      encoding="ascii") as file:
-                file.write(text)
-        done = subprocess.run(
-            [os.path.join(HERE, "vm-boot"), "run", kernel,
-             os.path.join(HERE, "survive-guest")],
-            env={**os.environ, "VM_ROOT": root, "VM_MEM": "1536",
-                 "VM_TIMEOUT": str(120 + RUNS * 2 * 60 * len(MODES))},
-            stdout=subprocess.PIPE, text=True, errors="replace", check=False)
-    return done
 
 
 def report(tap, kernel, runs):
@@ -112,7 +64,8 @@ def report(tap, kernel, runs):
             tap.note(f"{where}, mode {mode}, {os.path.basename(preload)}: "
                      f"{kills} of {len(rows)} killed")
             continue
-        bad = [(survival.judge(mode, LIMIT, run, int(high)), run) for run in rows]
+        bad = [(survival.judge(mode, LIMIT, run, int(high)), run)
+               for run in rows]
         bad = [item for item in bad if item[0]]
         tap.ok(not bad, f"{where}, mode {mode}: {len(bad)} of {len(rows)} "
                "failed", *bad[:3])
@@ -124,28 +77,24 @@ def report(tap, kernel, runs):
 
 def main():
     tap = Tap()
-    for tool in ("qemu-system-x86_64", "cpio", "xz", "busybox", "dpkg-deb"):
-        if not shutil.which(tool):
-            tap.skip_all(f"{tool} is not installed")
+    guest.need(tap)
     harness.need(tap, survivor=harness.program("survivor"),
                  interposer=harness.interposer(), library=harness.library())
     files = {
-        "survivor": real_file(harness.program("survivor")),
+        "survivor": guest.real_file(harness.program("survivor")),
         "libspillway-malloc.so": harness.interposer(),
         "libspillway.so.0": harness.library(),
     }
     peers = {os.path.basename(path): path for name, path in
              harness.peers().items() if name == "jemalloc"}
-    for kernel in KERNELS:
-        done = subprocess.run(
-            [os.path.join(HERE, "vm-boot"), "prepare", kernel],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            check=False)
-        if done.returncode:
-            tap.skip(f"kernel {kernel}", done.stdout.strip()[-200:]
-                     .replace("\n", " "))
+    for kernel in guest.KERNELS:
+        if not guest.prepare(tap, kernel):
             continue
-        done = boot(kernel, files, peers)
+        with tempfile.TemporaryDirectory() as folder:
+            done = guest.boot(folder, kernel, "survive-guest",
+                              {**files, **peers},
+                              {"plan": plan(peers), "limit": f"{LIMIT}\n"},
+                              120 + RUNS * 2 * 60 * len(MODES))
         runs = parse(done.stdout)
         expected = plan(peers).count("\n")
         if not tap.ok(len(runs) == expected and done.returncode == 0,
