@@ -19,10 +19,9 @@
  * flags, which the VM expects to change (jcmd sets them, with the same store);
  * GCTimeRatio, G1ExpandByPercentOfAvailable and InitialHeapSize are read by G1
  * where a young collection ends, and MinHeapSize (-Xms) where a full one does,
- * and nowhere kept. All are aligned words found by name in
- * the VM's own table (jvm_structs.c), set within their documented range, only
- * where what is there is within it, too; as async-profiler sets flags. What
- * somebody else set in the meantime is left alone. -Xmx is not touched: no
+ * and nowhere kept. All are aligned words found by name in the VM's own table
+ * (jvm_structs.c), set within their documented range, as async-profiler does.
+ * What somebody else set meanwhile is left alone. -Xmx is not touched: no
  * program gets an OutOfMemoryError from us.
  */
 #include "gc-bridge/jvm_heap.h"
