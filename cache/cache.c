@@ -139,11 +139,11 @@ open_cache(struct spw_cache *c, const struct spw_cache_options *o)
 	space_init(c);
 	offer_init(c);
 	error = index_open(&c->index, owner);
-	soft_init(c);
 	if (error) {
 		segment_owner_put(owner);
 		return error;
 	}
+	soft_init(c);
 	link_cache(c);
 	error = offer_register(c, o->tier ? o->tier : SPW_TIER_WARM);
 	if (error) {

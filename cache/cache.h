@@ -265,11 +265,12 @@ struct evict_ask {
 /* Gives memory back: bytes. On spillway's own threads, or inline under
  * threads:never; outside of any section. */
 uint64_t evict_release(struct spw_cache *c, const struct evict_ask *ask);
-/* A batch for the reserve, of what is mostly dead or of anything. False: it wants more, and there is more. */
+/* A batch for the reserve, of what is mostly dead or of anything. False: it
+ * wants more, and there is more. */
 bool evict_refill(struct spw_cache *c, bool dead_only);
-/* Everything, now: slots go stale at once, memory goes later. */
 /* For the reclaimer, before the first time. */
 void evict_rehearse(struct spw_cache *c);
+/* Everything, now: slots go stale at once, memory goes later. */
 void evict_clear(struct spw_cache *c);
 /* What is closed by evict_clear() and has waited long enough. */
 uint64_t evict_closed(struct spw_cache *c);

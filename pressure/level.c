@@ -139,8 +139,7 @@ static void
 note_growth(struct level *level, const struct level_input *input)
 {
 	const struct limits_reading *r = &input->reading;
-	uint64_t used = r->usage_bytes -
-			smaller(r->usage_bytes, r->cache_bytes);
+	uint64_t used = limits_held_bytes(r);
 	uint64_t ns = input->now_ns - level->last_ns;
 	uint64_t own = input->charged_bytes - level->last_charged_bytes;
 	uint64_t grown, rate, tau;

@@ -193,11 +193,7 @@ static void
 consider(struct limits_reading *reading, const struct limits_reading *one)
 {
 	uint64_t raw = below(one->limit_bytes, one->usage_bytes);
-	uint64_t held = one->usage_bytes -
-			(one->cache_bytes < one->usage_bytes ?
-				 one->cache_bytes :
-				 one->usage_bytes);
-	uint64_t net = below(one->limit_bytes, held);
+	uint64_t net = below(one->limit_bytes, limits_held_bytes(one));
 	uint64_t raw_least = raw < reading->headroom_raw_bytes ?
 				     raw :
 				     reading->headroom_raw_bytes;

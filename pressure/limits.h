@@ -83,15 +83,22 @@ struct limits_reading {
 	uint64_t resident_bytes; /* of this process; 0: not known */
 };
 
+/* Usage less what can be dropped at no cost. */
+static inline uint64_t
+limits_held_bytes(const struct limits_reading *r)
+{
+	return r->usage_bytes > r->cache_bytes ?
+		       r->usage_bytes - r->cache_bytes :
+		       0;
+}
+
 /* How far usage is above a limit that does not kill. */
 static inline uint64_t
 limits_over_bytes(const struct limits_reading *r)
 {
-	uint64_t net = r->usage_bytes > r->cache_bytes ?
-			       r->usage_bytes - r->cache_bytes :
-			       0;
+	uint64_t held = limits_held_bytes(r);
 
-	return net > r->limit_bytes ? net - r->limit_bytes : 0;
+	return held > r->limit_bytes ? held - r->limit_bytes : 0;
 }
 
 /* Above memory.high a thread that is charged for a page, or for what the kernel

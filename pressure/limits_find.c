@@ -326,17 +326,16 @@ static int
 read_cgroup_line(struct limits *limits, char *line, size_t bytes)
 {
 	char path[PATH_MAX];
-	ssize_t n = -1;
+	ssize_t n;
 
-	if (limits->cgroup_fd < 0 && limits->keep_open &&
-	    file_path(path, sizeof path, settings()->root,
-		      "/proc/self/cgroup") == 0)
+	if (file_path(path, sizeof path, settings()->root,
+		      "/proc/self/cgroup") != 0)
+		return -EIO;
+	if (limits->cgroup_fd < 0 && limits->keep_open)
 		limits->cgroup_fd = file_open(path);
-	if (limits->cgroup_fd >= 0)
-		n = file_pread(limits->cgroup_fd, text, sizeof text);
-	else if (file_path(path, sizeof path, settings()->root,
-			   "/proc/self/cgroup") == 0)
-		n = file_read(path, text, sizeof text);
+	n = limits->cgroup_fd >= 0 ?
+		    file_pread(limits->cgroup_fd, text, sizeof text) :
+		    file_read(path, text, sizeof text);
 	return n <= 0 ? -EIO : limits_parse_cgroup(text, line, bytes);
 }
 
