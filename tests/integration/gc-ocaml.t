@@ -276,14 +276,8 @@ def main():
                        command=compile_it("idle", IDLE))
         runtime.conf = "gc:ocaml"
         runtime.hammer("ocaml", compile_it("short", SHORT))
-        burst = gcs.Burst(compile_it("forks", FORKS),
-                          "gc:ocaml,gc-interval:0,start:0")
-        asked = 0
-        while burst.child.poll() is None:
-            asked += gcs.reclaim(burst.pid, 1) in (0, 1)
-        code, out = burst.end()
-        tap.ok(code == 3 and out.split("\n")[1] == "0" and asked > 1,
-               f"20 forks while {asked} requests run", out)
+        gcs.forks(tap, compile_it("forks", FORKS),
+                  "gc:ocaml,gc-interval:0,start:0")
         runtime.churn = compile_it("leaks", LEAKS)
         runtime.survives("ocaml whose heap was larger", 200, 110,
                          alone="killed")

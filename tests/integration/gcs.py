@@ -81,6 +81,17 @@ class Burst:
         return self.child.returncode, self.first + "\n" + out + err
 
 
+def forks(tap, command, conf):
+    """A program that makes 20 children while it is asked; 0: none was bad."""
+    burst = Burst(command, conf)
+    asked = 0
+    while burst.child.poll() is None:
+        asked += reclaim(burst.pid, 1) in (0, 1)
+    code, out = burst.end()
+    tap.ok(code == 3 and out.split("\n")[1] == "0" and asked > 1,
+           f"20 forks while {asked} requests run", out)
+
+
 class Runtime:
     """One runtime's tests; `burst` and `churn` are commands."""
 
