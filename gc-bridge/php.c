@@ -5,9 +5,10 @@
  * Conditions: a build without thread safety (with it the executor's globals
  * are in thread storage that only their thread can name), of version 8.2.
  * Where EG(vm_interrupt) lies depends on the version: 546 bytes into
- * executor_globals, of which two landmarks are checked: a pointer to the end
- * of the symbol table cache, and the size of a stack page, which hold from the
- * first request on. Not the module in Apache, which is unloaded and loaded.
+ * executor_globals, of which landmarks are checked: a pointer to the end of
+ * the symbol table cache, the size of a stack page, and the opcodes of a thrown
+ * exception, which hold from the first request on. Not the module in Apache,
+ * which is unloaded and loaded.
  *
  * Why it is safe: the collection runs on the program's own thread, in
  * zend_interrupt_function, between two opcodes (a call, a jump back), where
@@ -15,8 +16,10 @@
  * gc_mem_caches() may be called by any of that. Our thread sets the flag that
  * a timer's signal handler sets; it is set again until the request is taken,
  * since the engine clears it at the start of a script. Who had the function
- * before us is called as well. Inside a collection, of whose destructors the
- * code comes by here, it waits for the next time.
+ * before us is called as well. It waits for the next time inside a collection,
+ * of whose destructors the code comes by here, and while an exception is on
+ * its way: the jump to a catch block passes here too, and a destructor would
+ * throw the exception again, from outside of the try block.
  *
  * gc_disable() and zend.enable_gc=0 are respected: then free pages alone are
  * given back. Destructors run there, as in any collection. A script that
@@ -44,6 +47,11 @@
 #define TABLE_CACHE_END 288
 #define STACK_PAGE_BYTES 480 /* is: */
 #define STACK_PAGE_SIZE 0x40000
+#define EXCEPTION 864
+#define EXCEPTION_OPS 888 /* three, of 32 bytes, with, 28 bytes in: */
+#define OP_BYTES 32
+#define OPCODE 28
+#define HANDLE_EXCEPTION 149
 
 static void (*_Atomic *interrupt)(void *execute_data);
 static char *globals; /* executor_globals */
@@ -84,6 +92,16 @@ run(void)
 	atomic_store(&went, before > after ? before - after : 0);
 }
 
+/* One was thrown, and nobody has caught it yet. */
+static bool
+is_exception_pending(void)
+{
+	void *exception;
+
+	memcpy(&exception, globals + EXCEPTION, sizeof exception);
+	return exception != NULL;
+}
+
 /* Between two opcodes. */
 static void
 interrupted(void *execute_data)
@@ -91,7 +109,7 @@ interrupted(void *execute_data)
 	void (*theirs)(void *) = atomic_load(&next);
 	uint32_t asked = 1;
 
-	if (!gc_is_protected() &&
+	if (!gc_is_protected() && !is_exception_pending() &&
 	    atomic_compare_exchange_strong(&waiting, &asked, 2)) {
 		run();
 		atomic_store(&waiting, 0);
@@ -103,13 +121,27 @@ interrupted(void *execute_data)
 
 /* ---- our thread ---- */
 
+/* Its last landmark to be set is; whatever that is in another version. */
+static bool
+has_begun(void)
+{
+	size_t page;
+
+	memcpy(&page, globals + STACK_PAGE_BYTES, sizeof page);
+	return page != 0;
+}
+
 /* False before the first script, or where it is not laid out as we know. */
 static bool
 has_landmarks(void)
 {
+	const char *op = globals + EXCEPTION_OPS + OPCODE;
 	char *limit;
 	size_t page;
 
+	for (int i = 0; i < 3; i++, op += OP_BYTES)
+		if ((unsigned char)*op != HANDLE_EXCEPTION)
+			return false;
 	memcpy(&limit, globals + TABLE_CACHE_LIMIT, sizeof limit);
 	memcpy(&page, globals + STACK_PAGE_BYTES, sizeof page);
 	return limit == globals + TABLE_CACHE_END && page == STACK_PAGE_SIZE &&
@@ -135,21 +167,20 @@ probe(bool attached, const char **why)
 	    !symbols_find_all("libphp", needed, sizeof needed / sizeof *needed,
 			      NULL))
 		return -ENOENT;
-	if (strncmp(get_version(), VERSION, strlen(VERSION)) != 0) {
-		*why = "it is not PHP 8.2";
-		return -EOPNOTSUPP;
-	}
 	if (!symbols_find("libphp", "executor_globals", &globals)) {
 		*why = "it is built with thread safety (ZTS)";
 		return -EOPNOTSUPP;
 	}
-	if (!*interface)
+	/* Before the executor has begun its version is still put together. */
+	if (!*interface || !has_begun())
 		return -EAGAIN;
+	if (strncmp(get_version(), VERSION, strlen(VERSION)) != 0) {
+		*why = "it is not PHP 8.2";
+		return -EOPNOTSUPP;
+	}
 	if (!has_landmarks()) {
 		*why = "its executor's globals are laid out differently";
-		return *(const uint64_t *)(globals + STACK_PAGE_BYTES) ?
-			       -EOPNOTSUPP :
-			       -EAGAIN;
+		return -EOPNOTSUPP;
 	}
 	theirs = atomic_load(interrupt);
 	if (theirs != interrupted) {

@@ -73,8 +73,9 @@ for ($i = 0; $i < $rounds; $i++) {
     $copy = $some; $copy[1] = null;
     $f = function ($a) use ($some, &$f) { return count($some) + $a; };
     $sum += $f($i);
-    try { throw new Exception("e$i"); }
-    catch (Exception $e) { $sum += strlen($e->getMessage()); }
+    for ($k = 0; $k < 200; $k++)
+        try { throw new Exception("e$k"); }
+        catch (Exception $e) { $sum += strlen($e->getMessage()); }
     $fiber = new Fiber(function ($x) {
         $y = Fiber::suspend(new Node($x)); return $y + 1; });
     $got = $fiber->start($i); $fiber->resume($i); $sum += $fiber->getReturn();
