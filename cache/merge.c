@@ -43,30 +43,48 @@ slot_of(uint32_t index, const struct entry *e, uint64_t hash)
 	return slot_make(index, segment_at(index)->generation, offset, tag);
 }
 
-/* Whether index or handle have that slot. What is being split may look gone:
- * rare, and it costs an entry. */
+static bool
+chain_has(const struct index *index, const struct bucket *first,
+	  uint64_t header, uint64_t slot)
+{
+	const struct bucket *b = first;
+	uint64_t link = header >> 32;
+
+	for (;;) {
+		for (int i = 0; i < INDEX_SLOTS; i++)
+			if (atomic_load_explicit(&b->slots[i],
+						 memory_order_acquire) == slot)
+				return true;
+		if (!link)
+			return false;
+		b = &index->overflow[link];
+		link = atomic_load_explicit(&b->header, memory_order_acquire) >>
+		       32;
+	}
+}
+
+/* Whether index or handle have that slot. As for a look, a miss is believed
+ * when the chain was not moved meanwhile: the entry would be lost. */
 static bool
 is_held(const struct spw_cache *c, const struct entry *e, uint64_t hash,
 	uint64_t slot)
 {
 	const struct index *index = &c->index;
-	const struct bucket *b;
-	uint64_t table, link;
 
 	if (e->value_word & ENTRY_SOFT)
 		return soft_is_at(c, hash, slot);
-	table = atomic_load_explicit(&index->table, memory_order_acquire);
-	b = &index->buckets[index_place(table, hash)];
 	for (;;) {
-		for (int i = 0; i < INDEX_SLOTS; i++)
-			if (atomic_load_explicit(&b->slots[i],
-						 memory_order_relaxed) == slot)
-				return true;
-		link = atomic_load_explicit(&b->header, memory_order_acquire) >>
-		       32;
-		if (!link)
+		uint64_t table = atomic_load_explicit(&index->table,
+						      memory_order_acquire);
+		const struct bucket *first =
+			&index->buckets[index_place(table, hash)];
+		uint64_t header = atomic_load_explicit(&first->header,
+						       memory_order_acquire);
+
+		if (chain_has(index, first, header, slot))
+			return true;
+		if (index_is_settled(index, table, first, header))
 			return false;
-		b = &index->overflow[link];
 	}
 }
 
@@ -149,12 +167,13 @@ merge_segment(struct spw_cache *c, uint32_t index)
 {
 	const struct segment *s = segment_at(index);
 	const char *at = segment_address(index), *end = at + s->filled_bytes;
+	const struct entry *e = (const struct entry *)(const void *)at;
 	struct survivor list[AHEAD];
 	bool room = true;
 
 	if (s->run > 1 || s->filled_bytes > SEGMENT_BYTES) {
 		rcu_read_lock();
-		room = !plan_keeps(c, (const struct entry *)(const void *)at);
+		room = !merge_is_live(c, index, e) || !plan_keeps(c, e);
 		rcu_read_unlock();
 		return room;
 	}

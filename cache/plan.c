@@ -238,14 +238,22 @@ set_threshold(uint64_t wanted_bytes, uint64_t held_bytes, uint64_t dead)
 		plan.kept = 0;
 }
 
-/* Whether a sample of a segment has nothing that stays. */
+/* Whether a sample of a segment has nothing that stays. One that has nothing
+ * live at all says nothing about the rest: what was put together is removed
+ * together. */
 bool
 plan_is_hopeless(const struct spw_cache *c, uint32_t index)
 {
+	const struct segment *s = segment_at(index);
 	uint64_t bytes[SCORES] = { 0 };
+	uint32_t i = 0;
 
 	sample(c, index, SAMPLES_SURE, bytes, false);
-	for (uint32_t i = plan.threshold + (plan.kept ? 0 : 1); i < SCORES; i++)
+	while (i < SCORES && !bytes[i])
+		i++;
+	if (i == SCORES)
+		return dead_bytes(s) >= s->filled_bytes;
+	for (i = plan.threshold + (plan.kept ? 0 : 1); i < SCORES; i++)
 		if (bytes[i])
 			return false;
 	return true;
