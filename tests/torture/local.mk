@@ -9,13 +9,22 @@ check_LTLIBRARIES += %D%/libtorture.la
 %C%_libtorture_la_SOURCES = %D%/torture.c %D%/torture.h
 torture_ldadd = %D%/libtorture.la $(test_ldadd)
 
-core_torture = %D%/cache %D%/cache_wrap %D%/gate %D%/registry
-%C%_cache_SOURCES = %D%/cache.c tests/unit/stock.c tests/unit/stock.h
+core_torture = %D%/cache %D%/cache_wrap %D%/cache_kept %D%/cache_kept_wrap \
+	%D%/gate %D%/registry
+%C%_cache_SOURCES = %D%/cache.c %D%/claims.c %D%/claims.h \
+	tests/unit/stock.c tests/unit/stock.h
 %C%_cache_LDADD = $(torture_ldadd)
 # Generations of 2 bits, which come round with every third open.
 %C%_cache_wrap_SOURCES = $(%C%_cache_SOURCES) $(cache_sources)
 %C%_cache_wrap_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_CACHE_GENERATION_BITS=2
 %C%_cache_wrap_LDADD = $(torture_ldadd)
+# The same of one that loses nothing.
+%C%_cache_kept_SOURCES = %D%/cache_kept.c %D%/claims.c %D%/claims.h \
+	tests/unit/stock.c tests/unit/stock.h
+%C%_cache_kept_LDADD = $(torture_ldadd)
+%C%_cache_kept_wrap_SOURCES = $(%C%_cache_kept_SOURCES) $(cache_sources)
+%C%_cache_kept_wrap_CPPFLAGS = $(%C%_cache_wrap_CPPFLAGS)
+%C%_cache_kept_wrap_LDADD = $(torture_ldadd)
 %C%_gate_SOURCES = %D%/gate.c
 %C%_gate_LDADD = $(torture_ldadd)
 %C%_registry_SOURCES = %D%/registry.c \
