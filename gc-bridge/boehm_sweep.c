@@ -11,8 +11,11 @@
  * what GC_unmap() does on Linux. None of that is documented: boehm_can_sweep()
  * gates it by version.
  *
- * Under libgc's lock, 16 MiB of addresses at a time, so that a thread that
- * allocates waits for 2 ms at most; between two slices it may go first. The
+ * Under libgc's lock, a millisecond at a time, so that a thread that allocates
+ * waits no longer; between two slices it may go first, for which we sleep: who
+ * only unlocks has the lock again before another wakes. A large block goes in
+ * pieces; what is left of it is known by its head, which has the same length
+ * still, or is looked at again: part of it may have been allocated. The
  * world is not stopped. Ranges are the private writable mappings of
  * /proc/self/maps between the addresses that libgc holds plausible; what is
  * not its heap has no header. The file is read in pieces, nothing is
@@ -21,44 +24,86 @@
 #include "gc-bridge/boehm.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define BLOCK_BYTES 4096ul
-#define SLICE_BYTES (16ul << 20)
+#define PIECE_BYTES (512ul << 10)
+#define SLICE_NS CLOCK_MS
+#define SLICE_STEPS 64 /* between two looks at the clock */
+#define BETWEEN_US 50
 
 struct range {
 	char *at, *end;
+	char *head; /* of the free block that `at` is in, where free_bytes */
+	size_t free_bytes;
 };
+
+/* The length of the free block that begins there; 0: none does. */
+static size_t
+free_at(char *at)
+{
+	const struct boehm *b = boehm();
+
+	if (!b->is_heap_ptr(at) || b->base(at))
+		return 0;
+	return b->size(at) & ~(BLOCK_BYTES - 1);
+}
+
+/* Returns one piece of a free block. */
+static void
+give(struct range *r)
+{
+	size_t left = (size_t)(r->head + r->free_bytes - r->at);
+	size_t bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
+
+	madvise(r->at, bytes, MADV_DONTNEED);
+	r->at += bytes;
+	if (bytes == left)
+		r->free_bytes = 0;
+}
+
+/* To a free block, or over what is none. */
+static void
+step(struct range *r)
+{
+	const struct boehm *b = boehm();
+	size_t bytes = BLOCK_BYTES;
+	char *base;
+
+	r->head = r->at;
+	r->free_bytes = free_at(r->at);
+	if (r->free_bytes)
+		return;
+	if (b->is_heap_ptr(r->at) && (base = b->base(r->at)) &&
+	    base + b->size(base) > r->at)
+		bytes = (size_t)(base + b->size(base) - r->at) &
+			~(BLOCK_BYTES - 1);
+	r->at += bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+}
 
 static void *
 sweep_slice(void *argument)
 {
-	const struct boehm *b = boehm();
 	struct range *r = argument;
-	char *stop = r->end;
+	uint64_t until = clock_now_ns() + SLICE_NS;
 
-	if ((size_t)(stop - r->at) > SLICE_BYTES)
-		stop = r->at + SLICE_BYTES;
-	while (r->at < stop) {
-		size_t step = BLOCK_BYTES;
-
-		if (b->is_heap_ptr(r->at)) {
-			char *base = b->base(r->at);
-			size_t bytes = b->size(base ? base : r->at);
-
-			if (base)
-				bytes = (size_t)(base + bytes - r->at);
-			bytes &= ~(BLOCK_BYTES - 1);
-			if (!base && bytes)
-				madvise(r->at, bytes, MADV_DONTNEED);
-			if (bytes > step)
-				step = bytes;
-		}
-		r->at += step;
+	if (r->free_bytes && free_at(r->head) != r->free_bytes) {
+		r->at = r->head;
+		r->free_bytes = 0;
+	}
+	for (unsigned i = 1; r->at < r->end; i++) {
+		if (r->free_bytes)
+			give(r);
+		else
+			step(r);
+		if ((r->free_bytes || i % SLICE_STEPS == 0) &&
+		    clock_now_ns() >= until)
+			break;
 	}
 	return NULL;
 }
@@ -77,7 +122,8 @@ sweep(uintptr_t start, uintptr_t end)
 	r = (struct range){ .at = (char *)start, .end = (char *)end };
 	while (r.at < r.end) {
 		b->call_with_alloc_lock(sweep_slice, &r);
-		sched_yield();
+		if (r.at < r.end)
+			usleep(BETWEEN_US);
 	}
 }
 

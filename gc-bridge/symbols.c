@@ -64,13 +64,15 @@ symbols_in(const char *library, const char *name)
 	return found;
 }
 
-/* Its library stays loaded from now on. */
+/* Its library stays loaded from now on; the program, whose name may be one
+ * that the loader would look for in each of its folders, does anyway. */
 static void
 pin(const void *address)
 {
 	Dl_info info;
 
-	if (dladdr(address, &info) && info.dli_fname && info.dli_fname[0])
+	if (dladdr(address, &info) && info.dli_fname &&
+	    strchr(info.dli_fname, '/'))
 		dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
