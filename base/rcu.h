@@ -59,10 +59,12 @@ rcu_enter(void)
 	cmm_barrier();
 	counter = reader->ctr;
 	if (base_unlikely(counter & URCU_BP_GP_CTR_NEST_MASK)) {
-		_CMM_STORE_SHARED(reader->ctr, counter + URCU_BP_GP_COUNT);
+		__atomic_store_n(&reader->ctr, counter + URCU_BP_GP_COUNT,
+				 __ATOMIC_RELAXED);
 		return;
 	}
-	_CMM_STORE_SHARED(reader->ctr, _CMM_LOAD_SHARED(urcu_bp_gp.ctr));
+	__atomic_store_n(&reader->ctr, _CMM_LOAD_SHARED(urcu_bp_gp.ctr),
+			 __ATOMIC_RELAXED);
 	urcu_bp_smp_mb_slave();
 }
 
@@ -83,7 +85,8 @@ rcu_leave(void)
 
 	base_assert_walk(rcu_is_reading());
 	urcu_bp_smp_mb_slave();
-	_CMM_STORE_SHARED(reader->ctr, reader->ctr - URCU_BP_GP_COUNT);
+	__atomic_store_n(&reader->ctr, reader->ctr - URCU_BP_GP_COUNT,
+			 __ATOMIC_RELEASE);
 	cmm_barrier();
 }
 
@@ -108,18 +111,33 @@ extern char rcu_grace; /* stands for all grace periods */
 #undef rcu_read_unlock
 #define rcu_read_unlock() (__tsan_release(&rcu_grace), rcu_leave())
 #define RCU_GRACE_IS_OVER() __tsan_acquire(&rcu_grace)
-#else
+#elif SPW_ASSERT_LEVEL >= 2 && defined(__has_include)
+/* The same for helgrind, in debug builds where its header is there. */
+#if __has_include(<valgrind/helgrind.h>)
+#include <valgrind/helgrind.h>
+extern char rcu_grace;
+#undef rcu_read_unlock
+#define rcu_read_unlock() (rcu_tell_helgrind(), rcu_leave())
+static inline void
+rcu_tell_helgrind(void)
+{
+	ANNOTATE_HAPPENS_BEFORE(&rcu_grace);
+}
+static inline void
+rcu_tell_helgrind_over(void)
+{
+	ANNOTATE_HAPPENS_AFTER(&rcu_grace);
+}
+#define RCU_GRACE_IS_OVER() rcu_tell_helgrind_over()
+#endif
+#endif
+#ifndef RCU_GRACE_IS_OVER
 #define RCU_GRACE_IS_OVER() ((void)0)
 #endif
 
-static inline void
-rcu_synchronize(void)
-{
-	base_assert(rcu_thread_is_ours);
-	base_assert(!rcu_is_reading());
-	synchronize_rcu();
-	RCU_GRACE_IS_OVER();
-}
+/* Waits until every section that has begun has ended: as long as the longest
+ * of them, and 10 ms more where one is over 2 ms (liburcu's nap). */
+void rcu_synchronize(void);
 
 static inline void
 rcu_fork_prepare(void)

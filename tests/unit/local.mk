@@ -45,6 +45,12 @@ unit_tests += %D%/level
 %C%_level_SOURCES = %D%/level.c
 %C%_level_LDADD = $(test_ldadd)
 
+# Grace periods.
+unit_tests += %D%/rcu
+%C%_rcu_SOURCES = %D%/rcu.c base/rcu.c
+%C%_rcu_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
+%C%_rcu_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
+
 # The gate alone: the test answers for core and monitor.
 unit_tests += %D%/gate
 %C%_gate_SOURCES = %D%/gate.c base/rcu.c pressure/call.c pressure/gate.c
