@@ -328,6 +328,7 @@ spw_cache_put(struct spw_cache *c, const void *key, size_t key_bytes,
 	slot = slot_make(space.segment, space.generation, space.offset_bytes,
 			 slot_tag_of_hash(hash));
 	e = index_entry(slot);
+	index_prefetch_entry(&c->index, hash);
 	entry_write(e, &make, key);
 	if (value_bytes)
 		memcpy(entry_value(e), value, value_bytes);

@@ -27,7 +27,7 @@
 #include "pressure/jobs.h"
 
 #define CACHE_SHARDS_MAX 8u
-#define CACHE_SPARES_MAX 8u
+#define CACHE_SPARES_MAX 32u
 
 /* A segment being filled. Guarded by lock; of the last shard, by evict's. */
 struct shard {

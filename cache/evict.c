@@ -31,6 +31,7 @@
 /* Segments that wait for one grace period together. */
 #define BATCH_MERGED 32u
 #define BATCH_MAX 512u
+#define BATCH_REFILL 8u /* who waits for a spare waits for the batch */
 #define TRIM_NS (1 * CLOCK_MS)
 #define REHEARSED_STACK_BYTES (16u << 10)
 #define REHEARSED_PAGE_BYTES 4096u
@@ -436,20 +437,21 @@ bool
 evict_refill(struct spw_cache *c, bool dead_only)
 {
 	struct evict_ask ask = { .dead_only = dead_only };
-	unsigned missing;
+	unsigned missing, most;
 	bool more = true;
 
 	begin(c, &ask);
 	missing = spares_missing(c);
 	/* A small cache has no room for many copies at a time. */
+	most = space_spares_wanted(c);
+	if (most > BATCH_REFILL)
+		most = BATCH_REFILL;
 	if (missing)
-		more = fill_batch(c, &ask, missing * SEGMENT_BYTES,
-				  space_spares_wanted(c));
+		more = fill_batch(c, &ask, missing * SEGMENT_BYTES, most);
 	if (!more && !batch.count) {
 		segment_grace();
 		plan_make(c, &ask);
-		more = fill_batch(c, &ask, missing * SEGMENT_BYTES,
-				  space_spares_wanted(c));
+		more = fill_batch(c, &ask, missing * SEGMENT_BYTES, most);
 	}
 	if (missing && !batch.count && !more) {
 		atomic_store(&c->starved, true);

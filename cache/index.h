@@ -284,6 +284,23 @@ index_prefetch(const struct index *index, uint64_t hash)
 	__builtin_prefetch(&index->buckets[index_place(table, hash)], 1);
 }
 
+/* Fetches what the bucket, fetched before, has for a hash: a put is going to
+ * compare its key and count it as dead. */
+static inline void
+index_prefetch_entry(const struct index *index, uint64_t hash)
+{
+	uint64_t table = atomic_load_explicit(&index->table,
+					      memory_order_relaxed);
+	const struct bucket *b = &index->buckets[index_place(table, hash)];
+	unsigned match = index_match(b, slot_tag_of_hash(hash));
+
+	/* It may be stale, or another's: what is fetched is not looked at. */
+	if (match)
+		__builtin_prefetch(index_entry(
+			atomic_load_explicit(&b->slots[__builtin_ctz(match)],
+					     memory_order_relaxed)));
+}
+
 /* ---- index_size.c ---- */
 
 /* One step, where there are more entries than the buckets are made for. */

@@ -34,6 +34,10 @@
 #include "base/rcu.h"
 #include "pressure/core.h"
 
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14; an older one says no */
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define WORD_BITS 64u
 #define COUNT_MIN 16u
 
@@ -308,6 +312,15 @@ bool
 segment_is_settled(const struct segment *s)
 {
 	return (int32_t)(atomic_load(&grace_over) - s->sealed_grace) > 0;
+}
+
+void
+segment_populate(uint32_t index)
+{
+	int error = errno;
+
+	madvise(segment_address(index), SEGMENT_BYTES, MADV_POPULATE_WRITE);
+	errno = error;
 }
 
 void

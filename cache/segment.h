@@ -133,6 +133,9 @@ void segment_grace(void);
 /* Whether one has passed since the segment was sealed. */
 bool segment_is_settled(const struct segment *s);
 
+/* All of its memory at once, outside of every section: a page fault inside is
+ * one that a grace period waits for. */
+void segment_populate(uint32_t index);
 /* Memory back to the kernel: of whole segments, neighbours. */
 void segment_return(uint32_t index, uint32_t count);
 /* The segment itself, and its run's rest. */

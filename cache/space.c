@@ -36,6 +36,9 @@
 /* From here on huge pages. */
 #define HUGE_FROM_BYTES (4ull << 20)
 #define SHARD_SEGMENTS 8u /* at least, for each shard */
+/* In reserve: a 16th of the cache up to so many, from there on a 32nd: what is
+ * inserted while the reclaimer merges, and waits for a grace period. */
+#define SPARES_FEW 8u
 #define SWEEP_OPENS (SLOT_GENERATION_MAX / 4 + 1)
 #define NAP_NS (1 * CLOCK_MS)
 #define WAITS_MAX 100u
@@ -169,12 +172,15 @@ open_swept(struct spw_cache *c, uint32_t segment)
 uint32_t
 space_spares_wanted(const struct spw_cache *c)
 {
-	uint32_t wanted = atomic_load_explicit(&c->segments,
-					       memory_order_relaxed) /
-			  16;
+	uint32_t segments = atomic_load_explicit(&c->segments,
+						 memory_order_relaxed);
+	uint32_t wanted = segments / 16;
 
 	if (wanted < 1)
 		return 1;
+	if (wanted > SPARES_FEW)
+		wanted = segments / 32 > SPARES_FEW ? segments / 32 :
+						      SPARES_FEW;
 	return wanted < CACHE_SPARES_MAX ? wanted : CACHE_SPARES_MAX;
 }
 
@@ -238,8 +244,10 @@ take_fresh(struct spw_cache *c, uint32_t run, bool shared)
 	}
 	segment_at(segment)->owner = c->index.owner;
 	atomic_fetch_add(&c->segments, run);
-	if (huge && shared)
+	if (huge && shared) {
 		charge(c, segment_at(segment), SEGMENT_BYTES);
+		segment_populate(segment);
+	}
 	if (grow_held_bytes(c) >= HUGE_FROM_BYTES &&
 	    !atomic_load_explicit(&c->huge, memory_order_relaxed))
 		atomic_store(&c->huge, true);
