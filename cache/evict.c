@@ -266,6 +266,18 @@ return_spares(struct spw_cache *c, uint64_t bytes)
 	return went;
 }
 
+/* All but so many bytes of them, at most to the target: before anything that
+ * is of use to somebody. */
+static uint64_t
+return_spares_above(struct spw_cache *c, uint64_t kept, uint64_t target)
+{
+	uint64_t there = spares_bytes(c);
+
+	if (there <= kept)
+		return 0;
+	return return_spares(c, there - kept < target ? there - kept : target);
+}
+
 /* A little with each step; all where more is wanted. Its memory goes after a
  * grace period: a writer who is late may hold a bucket that was merged. */
 static uint64_t
@@ -404,14 +416,19 @@ begin(struct spw_cache *c, const struct evict_ask *ask)
 uint64_t
 evict_release(struct spw_cache *c, const struct evict_ask *ask)
 {
+	struct evict_ask rest = *ask;
 	uint64_t spares, went;
 
 	went = begin(c, ask);
+	if (!ask->older_than_ns)
+		went += return_spares_above(
+			c, ask->drop ? 0 : CACHE_SPARES_FEW * SEGMENT_BYTES,
+			ask->target_bytes);
 	spares = spares_bytes(c);
-	if (ask->drop)
-		went += return_spares(c, ask->target_bytes);
-	if (went < ask->target_bytes)
-		went += release_segments(c, ask);
+	if (went < ask->target_bytes) {
+		rest.target_bytes -= went;
+		went += release_segments(c, &rest);
+	}
 	/* What merges copied into was kept for that alone; the rest of the
 	 * reserve goes where it is needed. */
 	if (spares_bytes(c) > spares)

@@ -36,9 +36,6 @@
 /* From here on huge pages. */
 #define HUGE_FROM_BYTES (4ull << 20)
 #define SHARD_SEGMENTS 8u /* at least, for each shard */
-/* In reserve: a 16th of the cache up to so many, from there on a 32nd: what is
- * inserted while the reclaimer merges, and waits for a grace period. */
-#define SPARES_FEW 8u
 #define SWEEP_OPENS (SLOT_GENERATION_MAX / 4 + 1)
 #define NAP_NS (1 * CLOCK_MS)
 #define WAITS_MAX 100u
@@ -178,9 +175,9 @@ space_spares_wanted(const struct spw_cache *c)
 
 	if (wanted < 1)
 		return 1;
-	if (wanted > SPARES_FEW)
-		wanted = segments / 32 > SPARES_FEW ? segments / 32 :
-						      SPARES_FEW;
+	if (wanted > CACHE_SPARES_FEW)
+		wanted = segments / 32 > CACHE_SPARES_FEW ? segments / 32 :
+							    CACHE_SPARES_FEW;
 	return wanted < CACHE_SPARES_MAX ? wanted : CACHE_SPARES_MAX;
 }
 
