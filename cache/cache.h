@@ -71,6 +71,8 @@ struct spw_cache {
 	_Atomic uint32_t news; /* a futex: a spare came, or none will */
 	_Atomic bool starved;  /* nothing was left to evict */
 	_Atomic bool dry;      /* address space or memory could not be had */
+	/* What the job is asked for: any room, or only what is dead. */
+	_Atomic bool wants_room, wants_dead;
 	struct shard shards[CACHE_SHARDS_MAX + 1];
 
 	/* Sweeping stale slots before generations come round (space.c). */
@@ -310,8 +312,10 @@ void offer_init(struct spw_cache *c);
 int offer_register(struct spw_cache *c, enum spw_tier tier);
 void offer_fork_child(struct spw_cache *c);
 void offer_unregister(struct spw_cache *c);
-/* Has the reclaimer refill the reserve; nothing where there is none. */
+/* Has the reclaimer look what there is to do. */
 void offer_post(struct spw_cache *c);
+/* And refill the reserve: of anything, or of what is mostly dead. */
+void offer_refill(struct spw_cache *c, bool anything);
 uint64_t offer_shrink(struct spw_cache *c, uint64_t bytes);
 
 #endif

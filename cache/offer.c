@@ -195,7 +195,7 @@ serve_request(struct spw_cache *c)
 static void
 run_job(struct job *job)
 {
-	bool evict;
+	bool room, dead, evict;
 	struct spw_cache *c =
 		(struct spw_cache *)(void *)((char *)job -
 					     offsetof(struct spw_cache, job));
@@ -205,12 +205,16 @@ run_job(struct job *job)
 	serve_request(c);
 	if (atomic_load(&c->closing))
 		evict_closed(c);
+	/* Only where somebody inserts: what a shrink gave is not taken back,
+	 * and nothing live goes for want of a look at the memory there is. */
+	room = atomic_exchange(&c->wants_room, false);
+	dead = atomic_exchange(&c->wants_dead, false) || room;
 	evict = atomic_exchange(&c->dry, false) ||
-		!grow_is_allowed(c, SEGMENT_BYTES, false);
+		(room && !grow_is_allowed(c, SEGMENT_BYTES, false));
 	/* A batch each time, so that others have their turn. */
-	if ((evict || grow_is_littered(c, LITTER_PART)) &&
+	if ((evict || (dead && grow_is_littered(c, LITTER_PART))) &&
 	    !evict_refill(c, !evict))
-		offer_post(c);
+		offer_refill(c, evict);
 	if (c->max_bytes && grow_held_bytes(c) > c->max_bytes + OVER_BYTES) {
 		struct evict_ask over = {
 			.target_bytes = grow_held_bytes(c) - c->max_bytes,
@@ -254,6 +258,13 @@ offer_post(struct spw_cache *c)
 		run_inline(c);
 	else
 		jobs_post(&c->job);
+}
+
+void
+offer_refill(struct spw_cache *c, bool anything)
+{
+	atomic_store(anything ? &c->wants_room : &c->wants_dead, true);
+	offer_post(c);
 }
 
 void

@@ -251,9 +251,10 @@ take_fresh(struct spw_cache *c, uint32_t run, bool shared)
 	return segment;
 }
 
-/* Until a spare comes, none will come, or the bound is over. */
+/* Until a spare comes, none will come, or the bound is over. `anything`: also
+ * of what is live. */
 static uint32_t
-wait_for_spare(struct spw_cache *c)
+wait_for_spare(struct spw_cache *c, bool anything)
 {
 	uint64_t start = clock_now_ns(), now = start;
 	uint64_t bound = settings()->gate_ns, waited;
@@ -266,7 +267,7 @@ wait_for_spare(struct spw_cache *c)
 		segment = space_spare_take(c);
 		if (segment || atomic_load(&c->starved))
 			break;
-		offer_post(c);
+		offer_refill(c, anything);
 		futex_wait(&c->news, seen, left < NAP_NS ? left : NAP_NS);
 		now = clock_now_ns();
 	}
@@ -281,26 +282,26 @@ space_obtain(struct spw_cache *c)
 {
 	bool may_wait = !rcu_thread_is_ours && !rcu_is_reading();
 	uint32_t segment;
-	bool grow;
+	bool allowed, grow;
 
 	if (base_unlikely(!core_running()) && may_wait)
 		core_start(); /* a forked child's first */
 	/* Where most of it is dead, that is worth a wait. */
-	grow = !grow_is_littered(c, LITTER_WAIT_PART) &&
-	       grow_is_allowed(c, SEGMENT_BYTES, may_wait);
+	allowed = grow_is_allowed(c, SEGMENT_BYTES, may_wait);
+	grow = allowed && !grow_is_littered(c, LITTER_WAIT_PART);
 	segment = space_spare_take(c);
 	if ((!grow || grow_is_littered(c, LITTER_PART)) &&
 	    spares_count(c) < space_spares_wanted(c))
-		offer_post(c);
+		offer_refill(c, !allowed);
 	if (!segment && grow)
 		segment = take_fresh(c, 1, true);
 	if (!segment && may_wait)
-		segment = wait_for_spare(c);
+		segment = wait_for_spare(c, !allowed);
 	if (!segment)
 		segment = take_fresh(c, 1, true);
 	/* Nothing fresh is to be had, but something may be evicted. */
 	for (unsigned i = 0; !segment && may_wait && i < WAITS_MAX; i++) {
-		segment = wait_for_spare(c);
+		segment = wait_for_spare(c, true);
 		if (!segment && atomic_load(&c->starved))
 			break;
 	}

@@ -163,11 +163,77 @@ clears_all(void)
 	spw_cache_destroy(c);
 }
 
+/* Puts `count` values of so many bytes; of every second, if `hot`, hits. */
+static void
+fill(struct spw_cache *c, unsigned count, size_t bytes, bool hot)
+{
+	char *value = calloc(1, bytes);
+	struct dice dice = torture_dice(1);
+
+	for (unsigned i = 0; i < count; i++)
+		spw_cache_put(c, &i, sizeof i, value, bytes, NULL);
+	for (unsigned i = 0; hot && i < 2 * count; i++) {
+		unsigned key = (unsigned)dice_below(&dice, count / 2) * 2;
+
+		spw_read_lock();
+		spw_cache_peek(c, &key, sizeof key, NULL);
+		spw_read_unlock();
+	}
+	free(value);
+}
+
+static uint64_t
+held_bytes(struct spw_cache *c)
+{
+	struct spw_cache_stats s = shelf_stats(c);
+
+	return s.segment_bytes + s.index_bytes;
+}
+
+/* What was asked for goes, a segment more at most, and what the index had for
+ * it; and nothing of it is taken back behind the caller's back. */
+static void
+shrinks_exactly(const char *what, unsigned count, size_t bytes, bool hot)
+{
+	static const uint64_t asks[] = { 1, 3 * MIB, 10 * MIB, 5 * MIB + 4096 };
+	unsigned wrong = 0;
+
+	for (unsigned a = 0; a < sizeof asks / sizeof asks[0]; a++) {
+		struct spw_cache *c = shelf_make("exact", 0);
+
+		fill(c, count, bytes, hot);
+		for (unsigned turn = 0; turn < 3; turn++) {
+			uint64_t index = shelf_stats(c).index_bytes;
+			uint64_t held = held_bytes(c), got, went;
+
+			got = spw_cache_shrink(c, asks[a]);
+			torture_pause(1000);
+			went = held - held_bytes(c);
+			index -= shelf_stats(c).index_bytes;
+			if (got == went && got >= asks[a] &&
+			    got < asks[a] + 2 * MIB + index)
+				continue;
+			wrong++;
+			tap_note("asked %llu, got %llu, went %llu, of the "
+				 "index %llu",
+				 (unsigned long long)asks[a],
+				 (unsigned long long)got,
+				 (unsigned long long)went,
+				 (unsigned long long)index);
+		}
+		spw_cache_destroy(c);
+	}
+	tap_is(wrong, 0, "a shrink gives what it says: %s", what);
+}
+
 int
 main(void)
 {
 	stock_alone("soft:8M,hard:4M");
 	many();
+	shrinks_exactly("nothing was hit", 40000, 1000, false);
+	shrinks_exactly("half was hit, and is merged", 60000, 1000, true);
+	shrinks_exactly("large values", 200, 300000, false);
 	stays_hot();
 	clears_all(); /* before a pass: caches recycle for a while then */
 	pressure();
