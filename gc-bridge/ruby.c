@@ -21,6 +21,7 @@
  * (65,530) would be near, beyond which Ruby ends the process.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -40,6 +41,8 @@
 /* How long our thread stays with a job; it may run later. */
 #define PATIENCE_NS (5 * CLOCK_S)
 #define POKE_NS (20 * CLOCK_MS)
+/* In struct rb_vm_struct of 3.1 and 3.2. */
+#define MAIN_THREAD_WORD 5
 #define COMPACT_WORD "ruby-compact"
 #define COMPACT_PAGES_MAX 24000 /* of 16 KiB or more */
 #define COMPACT_ROUNDS 4
@@ -50,6 +53,11 @@ static int (*register_job)(unsigned flags, void (*function)(void *),
 static uintptr_t (*gc_start)(void);
 static const uintptr_t *module; /* rb_mGC */
 static const char *version;     /* ruby_version, an array */
+
+static void **const *current_vm; /* ruby_current_vm_ptr */
+static uintptr_t (*wrap)(uintptr_t type, void *data, void (*mark)(void *),
+			 void (*free)(void *));
+static void (*keep)(uintptr_t object);
 
 /* For compaction; VALUE and ID are uintptr_t. */
 static uintptr_t (*protect)(uintptr_t (*function)(uintptr_t), uintptr_t value,
@@ -62,6 +70,9 @@ static uintptr_t (*call_method)(uintptr_t object, uintptr_t name, int count,
 				const uintptr_t *arguments);
 static size_t (*gc_stat)(uintptr_t key);
 
+enum { OPEN, HELD, SHUT };
+static _Atomic uint32_t gate;    /* a futex */
+static bool has_end;             /* of the job alone */
 static _Atomic uint32_t waiting; /* a futex: 1 while a job is registered */
 static _Atomic uint64_t went;
 static bool can_compact;
@@ -73,6 +84,9 @@ static const struct symbol needed[] = {
 	{ "rb_gc_start", &gc_start },
 	{ "rb_mGC", &module },
 	{ "ruby_version", &version },
+	{ "ruby_current_vm_ptr", &current_vm },
+	{ "rb_data_object_wrap", &wrap },
+	{ "rb_gc_register_mark_object", &keep },
 };
 
 static const struct symbol for_compaction[] = {
@@ -82,9 +96,82 @@ static const struct symbol for_compaction[] = {
 	{ "rb_gc_stat", &gc_stat },
 };
 
+/* ---- the VM's end ---- */
+
+/*
+ * A job that is registered where the VM was freed, or just is, ends the
+ * process. So the first job makes an object that the VM frees last, before
+ * itself: that shuts `gate`, which our thread, or a fork, holds meanwhile:
+ *
+ *	bridge's thread			main thread, fork
+ *	OPEN -> HELD, or leave it	OPEN -> SHUT, or wait while HELD
+ *	register, HELD -> OPEN		the VM is freed
+ *
+ * Before the first job the VM's pointer to its main thread tells.
+ */
+
+/* OPEN -> `into`: false where it is shut. */
+static bool
+take_gate(uint32_t into)
+{
+	uint32_t seen = OPEN;
+
+	while (!atomic_compare_exchange_strong(&gate, &seen, into)) {
+		if (seen == SHUT)
+			return false;
+		futex_wait(&gate, HELD, FUTEX_FOREVER);
+		seen = OPEN;
+	}
+	return true;
+}
+
+static void
+open_gate(void)
+{
+	uint32_t held = HELD;
+
+	if (atomic_compare_exchange_strong(&gate, &held, OPEN))
+		futex_wake(&gate, FUTEX_ALL);
+}
+
+/* Our object is freed: on the main thread, and the VM is next. */
+static void
+shut_gate(void *unused)
+{
+	(void)unused;
+	take_gate(SHUT);
+}
+
+/* So that a child has no job that is half registered. */
+static void
+fork_prepare(void)
+{
+	take_gate(HELD);
+}
+
+/* False: the VM is gone, or going. */
+static bool
+register_run(void (*run)(void *))
+{
+	void *const *vm;
+	bool done = false;
+
+	if (!take_gate(HELD))
+		return false;
+	vm = *current_vm;
+	if (vm && vm[MAIN_THREAD_WORD])
+		done = register_job(0, run, NULL) != 0;
+	open_gate();
+	return done;
+}
+
+/* ---- our thread ---- */
+
 static int
 probe(bool attached, const char **why)
 {
+	static _Atomic bool handlers_there;
+
 	(void)attached;
 	if (!symbols_find_all("libruby", needed, sizeof needed / sizeof *needed,
 			      NULL))
@@ -94,6 +181,8 @@ probe(bool attached, const char **why)
 		*why = "it is neither Ruby 3.1 nor 3.2";
 		return -EOPNOTSUPP;
 	}
+	if (!atomic_exchange(&handlers_there, true))
+		pthread_atfork(fork_prepare, open_gate, open_gate);
 	can_compact = symbols_find_all(
 		"libruby", for_compaction,
 		sizeof for_compaction / sizeof *for_compaction, NULL);
@@ -173,6 +262,10 @@ run(void *unused)
 	uint64_t before = job_resident(), after;
 
 	(void)unused;
+	if (!has_end) {
+		has_end = true;
+		keep(wrap(0, &gate, NULL, shut_gate));
+	}
 	gc_start();
 	if (atomic_load(&shall_compact))
 		compact();
@@ -208,12 +301,13 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 					     detect_says(COMPACT_WORD));
 	if (atomic_compare_exchange_strong(&waiting, &none, 1)) {
 		atomic_store(&went, 0);
-		if (!register_job(0, run, NULL)) {
+		if (!register_run(run)) {
 			atomic_store(&waiting, 0);
 			return SPW_SHRINK_LATER;
 		}
 	}
-	while (atomic_load(&waiting) && clock_now_ns() < until) {
+	while (atomic_load(&waiting) && atomic_load(&gate) != SHUT &&
+	       clock_now_ns() < until) {
 		futex_wait(&waiting, 1, POKE_NS);
 		if (atomic_load(&waiting))
 			poke_main();

@@ -72,6 +72,15 @@ puts x.size
 exit 4
 """
 
+# Its process lives on when its VM is gone.
+LATE = SHORT.replace("exit 4", """
+require "fiddle"
+libc = Fiddle.dlopen(nil)
+Fiddle::Function.new(libc["__cxa_atexit"], [Fiddle::TYPE_VOIDP] * 3,
+                     Fiddle::TYPE_INT).call(libc["usleep"], 600_000, 0)
+exit 4
+""")
+
 
 def moved(tap, command):
     """What lives is where it says it is, and less is kept around it."""
@@ -121,6 +130,8 @@ def main():
         runtime.stress("ruby, three threads", gcs.SECONDS)
         compacts.stress("ruby, compacted, three threads", gcs.SECONDS)
         runtime.hammer("ruby", command("short", SHORT))
+        runtime.hammer("ruby, whose process ends later",
+                       command("late", LATE), max(gcs.RUNS // 3, 2))
     tap.end()
 
 
