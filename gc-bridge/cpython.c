@@ -14,15 +14,19 @@
  *    by the thread that made them (Tcl aborts, Qt and GTK crash).
  *  - Whoever runs it holds the GIL and takes the request by compare and swap:
  *    it runs once, and a pending call that comes late finds it gone.
+ *  - Finalizers on our thread let the main thread go on, whose gc.collect()
+ *    would return at once: its pending call waits for the end, WAIT_NS at most
+ *    (one may want a lock that it holds). Other threads see what Python's own
+ *    collections do.
  *  - A thread that asks for the GIL while the interpreter finalizes is ended,
  *    or sleeps for ever: ours holds nothing then, and bridge.c expects it.
  *  - gc.disable() is respected at level medium. At critical the collector is
  *    enabled around the call and disabled again, under the GIL.
  *
- * __del__ and weak reference callbacks run there, as in any collection. What
- * is freed goes to malloc and comes back in the FREE tier, drained behind us.
+ * What is freed goes to malloc and comes back in the FREE tier, behind us.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,10 +39,13 @@
 
 #define PENDING_NS (20 * CLOCK_MS)
 #define PENDING_CRITICAL_NS (5 * CLOCK_MS)
+#define WAIT_NS (2 * CLOCK_S)
 
 static int (*is_initialized)(void);
 static int (*ensure)(void);
 static void (*release)(int state);
+static void *(*let_go)(void);
+static void (*go_on)(void *thread);
 static intptr_t (*collect_now)(void);
 static int (*add_pending)(int (*function)(void *), void *argument);
 static const char *(*get_version)(void);
@@ -61,6 +68,8 @@ static const struct symbol needed[] = {
 	{ "Py_IsInitialized", &is_initialized },
 	{ "PyGILState_Ensure", &ensure },
 	{ "PyGILState_Release", &release },
+	{ "PyEval_SaveThread", &let_go },
+	{ "PyEval_RestoreThread", &go_on },
 	{ "PyGC_Collect", &collect_now },
 	{ "Py_AddPendingCall", &add_pending },
 	{ "Py_GetVersion", &get_version },
@@ -69,9 +78,17 @@ static const struct symbol needed[] = {
 static const char *const toolkits[] = { "Tcl_AsyncDelete", "qVersion",
 					"gtk_init" };
 
+/* Who ran it is not there. */
+static void
+fork_child(void)
+{
+	atomic_store(&request, NONE);
+}
+
 static int
 probe(bool attached, const char **why)
 {
+	static _Atomic bool handlers_there;
 	const char *version;
 	void *found;
 
@@ -86,6 +103,8 @@ probe(bool attached, const char **why)
 	}
 	if (!is_initialized())
 		return -EAGAIN;
+	if (!atomic_exchange(&handlers_there, true))
+		pthread_atfork(NULL, NULL, fork_child);
 	if (!symbols_find("libpython", "Py_IsFinalizing", &is_finalizing))
 		symbols_find("libpython", "_Py_IsFinalizing", &is_finalizing);
 	symbols_find("libpython", "PyGC_IsEnabled", &gc_is_enabled);
@@ -131,16 +150,6 @@ run_once(void)
 	futex_wake(&request, FUTEX_ALL);
 }
 
-/* On the main thread, between two bytecodes. */
-static int
-pending_call(void *unused)
-{
-	(void)unused;
-	atomic_store(&pending, false);
-	run_once();
-	return 0;
-}
-
 /* Until the request has left `state`, or it is time. */
 static bool
 await(uint32_t state, uint64_t until_ns)
@@ -152,6 +161,23 @@ await(uint32_t state, uint64_t until_ns)
 		now = clock_now_ns();
 	}
 	return atomic_load(&request) != state;
+}
+
+/* On the main thread, between two bytecodes. */
+static int
+pending_call(void *unused)
+{
+	void *thread;
+
+	(void)unused;
+	atomic_store(&pending, false);
+	run_once();
+	if (atomic_load(&request) == TAKEN) {
+		thread = let_go();
+		await(TAKEN, clock_now_ns() + WAIT_NS);
+		go_on(thread);
+	}
+	return 0;
 }
 
 static bool

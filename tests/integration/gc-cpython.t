@@ -44,16 +44,18 @@ class Loud(Node):
     def __del__(self):
         freed[0] += 1
 def work(which):
-    until = int(float(sys.argv[1]) * 60)
-    for i in range(until):
+    for i in range(int(float(sys.argv[1]) * 6)):
         some = [Node(k) for k in range(1500)]
         Loud(i)
         sums[which] += sum(n.number for n in some)
-threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
-[t.start() for t in threads]
-[t.join() for t in threads]
-gc.collect()
-print(sums, freed[0])
+seen = []
+for part in range(10):
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    gc.collect()  # not before the one that is on its way has ended
+    seen.append(freed[0])
+print(sums, seen)
 sys.exit(3)
 """
 
