@@ -33,15 +33,21 @@ GUILE = """
 (exit 3)
 """
 
+# No deep recursion, no (apply + list): while a thread's VM stack grows, any
+# collection of another thread's may zero it (Guile 3.0.8, vm.c: vp->sp is
+# still that of the old stack in return_unused_stack_to_os()), also alone.
 GUILE_CHURN = """
 (define (build n)
   (let loop ((i 0) (l '()))
     (if (= i n) l (loop (+ i 1) (cons (number->string i) l)))))
+(define (lengths l)
+  (let loop ((l l) (sum 0))
+    (if (null? l) sum (loop (cdr l) (+ sum (string-length (car l)))))))
 (define rounds (* 200 (string->number (cadr (command-line)))))
 (define (work)
   (let loop ((i 0) (sum 0))
     (if (>= i rounds) sum
-        (loop (+ i 1) (+ sum (apply + (map string-length (build 2000))))))))
+        (loop (+ i 1) (+ sum (lengths (build 2000)))))))
 (use-modules (ice-9 threads))
 (define threads (list (make-thread work) (make-thread work)))
 (display (map join-thread threads)) (newline)
