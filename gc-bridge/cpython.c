@@ -16,8 +16,8 @@
  *    it runs once, and a pending call that comes late finds it gone.
  *  - Finalizers on our thread let the main thread go on, whose gc.collect()
  *    would return at once: its pending call waits for the end, WAIT_NS at most
- *    (one may want a lock that it holds). Other threads see what Python's own
- *    collections do.
+ *    (one may want a lock that it holds). So does the interpreter's end, which
+ *    makes the calls that are pending; where none is, ours does not go in.
  *  - A thread that asks for the GIL while the interpreter finalizes is ended,
  *    or sleeps for ever: ours holds nothing then, and bridge.c expects it.
  *  - gc.disable() is respected at level medium. At critical the collector is
@@ -58,8 +58,9 @@ static int (*gc_disable)(void);
 static bool main_thread_alone; /* a toolkit is loaded */
 static _Atomic bool pending;   /* a call of ours is in the queue */
 
-/* The request: WANTED -> TAKEN (by who runs it) -> NONE; a futex. */
-enum { NONE, WANTED, TAKEN };
+/* The request: WANTED -> TAKEN (by who runs it) -> NONE; a futex. ENTERING:
+ * our thread will, and asks for the GIL. */
+enum { NONE, WANTED, ENTERING, TAKEN };
 static _Atomic uint32_t request;
 static _Atomic int wanted_level;
 static _Atomic uint64_t went; /* by the last, before others allocated */
@@ -132,20 +133,21 @@ run(void)
 	return true;
 }
 
-/* With the GIL: runs it unless somebody did. */
+/* With the GIL, by who has taken it. */
 static void
-run_once(void)
+run_taken(void)
 {
-	uint32_t wanted = WANTED;
-	uint64_t before, after;
+	uint64_t before = job_resident(), after;
 
-	if (!atomic_compare_exchange_strong(&request, &wanted, TAKEN))
+	if (!run())
 		return;
-	before = job_resident();
-	if (run()) {
-		after = job_resident();
-		atomic_store(&went, before > after ? before - after : 0);
-	}
+	after = job_resident();
+	atomic_store(&went, before > after ? before - after : 0);
+}
+
+static void
+end_request(void)
+{
 	atomic_store(&request, NONE);
 	futex_wake(&request, FUTEX_ALL);
 }
@@ -163,19 +165,31 @@ await(uint32_t state, uint64_t until_ns)
 	return atomic_load(&request) != state;
 }
 
+/* Until our thread has let the interpreter go: then it may also end. */
+static void
+wait_for_other(void)
+{
+	uint64_t until = clock_now_ns() + WAIT_NS;
+	void *thread = let_go();
+
+	await(ENTERING, until);
+	await(TAKEN, until);
+	go_on(thread);
+}
+
 /* On the main thread, between two bytecodes. */
 static int
 pending_call(void *unused)
 {
-	void *thread;
+	uint32_t seen = WANTED;
 
 	(void)unused;
 	atomic_store(&pending, false);
-	run_once();
-	if (atomic_load(&request) == TAKEN) {
-		thread = let_go();
-		await(TAKEN, clock_now_ns() + WAIT_NS);
-		go_on(thread);
+	if (atomic_compare_exchange_strong(&request, &seen, TAKEN)) {
+		run_taken();
+		end_request();
+	} else if (seen != NONE) {
+		wait_for_other();
 	}
 	return 0;
 }
@@ -186,12 +200,30 @@ may_run(void)
 	return is_initialized() && !(is_finalizing && is_finalizing());
 }
 
+/* On our thread, where the main thread did not come by. */
+static void
+run_here(void)
+{
+	uint32_t wanted = WANTED;
+	bool may = !main_thread_alone && may_run() && atomic_load(&pending);
+	int state;
+
+	if (!atomic_compare_exchange_strong(&request, &wanted,
+					    may ? ENTERING : NONE) ||
+	    !may)
+		return;
+	state = ensure();
+	atomic_store(&request, TAKEN);
+	run_taken();
+	release(state);
+	end_request();
+}
+
 static size_t
 collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 {
-	uint32_t wanted = WANTED;
-	uint64_t patience;
-	int state;
+	uint64_t patience = level == SPW_LEVEL_CRITICAL ? PENDING_CRITICAL_NS :
+							  PENDING_NS;
 
 	(void)deadline_ns;
 	(void)unused;
@@ -203,17 +235,8 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 	if (!atomic_exchange(&pending, true) &&
 	    add_pending(pending_call, NULL) != 0)
 		atomic_store(&pending, false);
-	patience = level == SPW_LEVEL_CRITICAL ? PENDING_CRITICAL_NS :
-						 PENDING_NS;
-	if (!await(WANTED, clock_now_ns() + patience)) {
-		if (main_thread_alone || !may_run()) {
-			atomic_compare_exchange_strong(&request, &wanted, NONE);
-		} else {
-			state = ensure();
-			run_once();
-			release(state);
-		}
-	}
+	if (!await(WANTED, clock_now_ns() + patience))
+		run_here();
 	while (atomic_load(&request) == TAKEN)
 		await(TAKEN, clock_now_ns() + CLOCK_S);
 	return (size_t)atomic_load(&went);
