@@ -136,6 +136,7 @@ open_cache(struct spw_cache *c, const struct spw_cache_options *o)
 	strcpy(c->name, o->name);
 	c->max_bytes = o->max_bytes;
 	era_init(&c->eras);
+	atomic_store(&c->counters[0].hits, CACHE_HITS_LOOK - 1);
 	space_init(c);
 	offer_init(c);
 	error = index_open(&c->index, owner);
@@ -288,7 +289,7 @@ void
 cache_publish(struct spw_cache *c, uint64_t hash, const void *key,
 	      size_t key_bytes, uint64_t slot)
 {
-	struct cache_counters *counters = &c->counters[writer_number()];
+	struct cache_counters *counters = cache_counters(c);
 	struct index_found found;
 
 	index_set(&c->index, hash, key, key_bytes, slot, &found);
@@ -370,21 +371,16 @@ value_of(const struct entry *e, size_t *value_bytes)
 
 /* What spw_cache_peek() does not do itself. Apart, and called last, so that
  * looking keeps no registers for it. */
-__attribute__((noinline, cold)) static const void *
-peek_elsewhere(struct spw_cache *c, const void *key, size_t key_bytes,
-	       size_t *value_bytes)
-{
-	ELSEWHERE(spw_cache_peek, c, key, key_bytes, value_bytes);
-	return NULL;
-}
-
 __attribute__((noinline)) static const void *
 peek_far(struct spw_cache *c, const void *key, size_t key_bytes,
 	 size_t *value_bytes)
 {
+	struct entry *e;
 	uint64_t slot;
-	struct entry *e = cache_look(c, key, key_bytes, &slot);
 
+	ELSEWHERE(spw_cache_peek, c, key, key_bytes, value_bytes);
+	base_assert_walk(rcu_is_reading());
+	e = cache_look(c, key, key_bytes, &slot);
 	return e ? value_of(e, value_bytes) : NULL;
 }
 
@@ -399,18 +395,23 @@ SPW_EXPORT const void *
 spw_cache_peek(struct spw_cache *c, const void *key, size_t key_bytes,
 	       size_t *value_bytes)
 {
+	uint64_t header;
 	struct entry *e;
 
-	if (base_unlikely(elsewhere_is))
-		return peek_elsewhere(c, key, key_bytes, value_bytes);
+	if (base_unlikely(elsewhere_is) ||
+	    base_unlikely(!index_key_is_short(key_bytes)))
+		return peek_far(c, key, key_bytes, value_bytes);
 	base_assert_walk(rcu_is_reading());
-	e = index_find_near(&c->index, hash_bytes(key, key_bytes), key,
-			    key_bytes);
+	e = index_find_near(&c->index, index_hash_short(key, key_bytes), key,
+			    key_bytes, &header);
 	if (base_unlikely(!e))
 		return peek_far(c, key, key_bytes, value_bytes);
-	if (base_unlikely(!cache_hit_near(c, e)))
+	if (base_unlikely(!cache_hit_near(
+		    c, e, (uint32_t)(header >> ENTRY_HEADER_HEAT_SHIFT))))
 		return peek_hit(c, e, value_bytes);
-	return value_of(e, value_bytes);
+	if (value_bytes)
+		*value_bytes = header & ENTRY_VALUE_BITS;
+	return (const char *)(e + 1) + entry_round(key_bytes);
 }
 
 /* ---- numbers ---- */
@@ -420,7 +421,7 @@ cache_look_at_era(struct spw_cache *c)
 {
 	uint64_t hits = 0;
 
-	for (unsigned i = 0; i < WRITER_SLOTS; i++)
+	for (unsigned i = 1; i <= WRITER_SLOTS; i++)
 		hits += atomic_load_explicit(&c->counters[i].hits,
 					     memory_order_relaxed);
 	era_look(&c->eras, hits,
@@ -430,7 +431,7 @@ cache_look_at_era(struct spw_cache *c)
 static void
 add_counters(const struct spw_cache *c, struct spw_cache_stats *s)
 {
-	for (unsigned i = 0; i < WRITER_SLOTS; i++) {
+	for (unsigned i = 1; i <= WRITER_SLOTS; i++) {
 		const struct cache_counters *one = &c->counters[i];
 
 		s->hits += atomic_load_explicit(&one->hits,

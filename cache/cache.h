@@ -41,6 +41,9 @@ struct shard {
 	uint32_t entries;
 } __attribute__((aligned(64)));
 
+/* A thread looks at the clock once in so many hits. */
+#define CACHE_HITS_LOOK 16u
+
 /* Of one thread, or of several where there are many: plain increments. */
 struct cache_counters {
 	_Atomic uint64_t hits, misses, refaults, puts;
@@ -94,7 +97,8 @@ struct spw_cache {
 	_Atomic uint64_t age_bytes[SPW_CACHE_AGES];
 	_Atomic uint64_t heat_bytes[SPW_CACHE_HEATS];
 	struct spw_cache *next; /* in the list; guarded by its lock */
-	struct cache_counters counters[WRITER_SLOTS];
+	/* Of a thread's number, 1 and more; of 0 the hits stay as they are. */
+	struct cache_counters counters[WRITER_SLOTS + 1];
 	char name[SETTINGS_NAME_BYTES];
 };
 
@@ -139,35 +143,39 @@ cache_is_expired(const struct entry *e)
 			 expiry) >= 0;
 }
 
+static inline struct cache_counters *
+cache_counters(struct spw_cache *c)
+{
+	return &c->counters[writer_number() + 1];
+}
+
 /* A hit on the calling thread: every 16th looks at the clock too. */
 static inline void
 cache_hit(struct spw_cache *c, struct entry *e)
 {
-	struct writer_thread *here = &writer_here;
-	uint32_t number = writer_number();
+	struct cache_counters *mine = cache_counters(c);
+	uint64_t hits = atomic_load_explicit(&mine->hits, memory_order_relaxed);
 
-	if (base_unlikely(++here->looks % 16 == 0))
+	if (base_unlikely(hits % CACHE_HITS_LOOK == CACHE_HITS_LOOK - 1))
 		era_look(&c->eras, 0, 0);
-	era_touch(&c->eras, e, &here->dice);
-	cache_count(&c->counters[number].hits);
+	era_touch(&c->eras, e, &writer_here.dice);
+	cache_count(&mine->hits);
 }
 
-/* The same where nothing is to be done but to count: false, and nothing was
- * done. No call, so that looking keeps no registers for it. */
+/* The same where that takes no call: false, and nothing was done. So that
+ * looking keeps no registers for it. */
 static inline bool
-cache_hit_near(struct spw_cache *c, const struct entry *e)
+cache_hit_near(struct spw_cache *c, struct entry *e, uint32_t heat)
 {
 	struct writer_thread *here = &writer_here;
-	uint32_t number = here->number;
+	_Atomic uint64_t *mine = &c->counters[here->number].hits;
+	uint64_t hits = atomic_load_explicit(mine, memory_order_relaxed);
 
-	if (base_unlikely(
-		    (here->looks + 1) % 16 == 0 || !number ||
-		    atomic_load_explicit(&e->heat, memory_order_relaxed) !=
-			    atomic_load_explicit(&c->eras.hottest,
-						 memory_order_relaxed)))
+	/* A thread without a number finds such hits, too. */
+	if (base_unlikely(hits % CACHE_HITS_LOOK == CACHE_HITS_LOOK - 1) ||
+	    base_unlikely(!era_touch_near(&c->eras, e, heat, &here->dice)))
 		return false;
-	here->looks++;
-	cache_count(&c->counters[number - 1].hits);
+	atomic_store_explicit(mine, hits + 1, memory_order_relaxed);
 	return true;
 }
 
@@ -183,7 +191,7 @@ cache_look(struct spw_cache *c, const void *key, size_t key_bytes,
 		cache_hit(c, e);
 		return e;
 	}
-	cache_count(&c->counters[writer_number()].misses);
+	cache_count(&cache_counters(c)->misses);
 	return NULL;
 }
 

@@ -44,6 +44,18 @@ struct entry {
 	_Atomic uint16_t heat;
 };
 
+/* The header as it is read at once: value_word, key_bytes, heat. */
+typedef uint64_t __attribute__((may_alias)) entry_header_t;
+#define ENTRY_HEADER_KEY_SHIFT 32
+#define ENTRY_HEADER_HEAT_SHIFT 48
+_Static_assert(sizeof(struct entry) == sizeof(entry_header_t) &&
+		       offsetof(struct entry, key_bytes) * 8 ==
+			       ENTRY_HEADER_KEY_SHIFT &&
+		       offsetof(struct entry, heat) * 8 ==
+			       ENTRY_HEADER_HEAT_SHIFT &&
+		       __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "entry_header_t");
+
 struct entry_extra {
 	uint32_t expiry_tick; /* 0: never */
 	uint32_t cost_us;
@@ -53,6 +65,23 @@ static inline size_t
 entry_round(size_t bytes)
 {
 	return (bytes + 7) & ~(size_t)7;
+}
+
+static inline uint64_t
+entry_header(const struct entry *e)
+{
+	return __atomic_load_n((const entry_header_t *)(const void *)e,
+			       __ATOMIC_RELAXED);
+}
+
+/* Of a key of so many bytes, and nothing else: no expiry, not a soft one. */
+static inline bool
+entry_header_is_plain(uint64_t header, size_t key_bytes)
+{
+	const uint64_t mask = ENTRY_SOFT | ENTRY_EXTRA |
+			      0xffffull << ENTRY_HEADER_KEY_SHIFT;
+
+	return (header & mask) == (uint64_t)key_bytes << ENTRY_HEADER_KEY_SHIFT;
 }
 
 static inline size_t

@@ -103,8 +103,7 @@ era_warm(const struct era_clock *clock, struct entry *e, uint64_t *dice)
 	if (count < ENTRY_COUNT_EXACT) {
 		count++;
 	} else if (count < ENTRY_COUNT_MAX) {
-		*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
-		if (*dice >> (64 - (count - ENTRY_COUNT_EXACT + 1)) == 0)
+		if (era_throw(dice, count))
 			count++;
 		else if (entry_era(e) == era)
 			return;

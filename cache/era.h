@@ -53,6 +53,15 @@ uint32_t era_seconds(const struct era_clock *clock, const struct entry *e,
 /* A hit on one that is not the hottest. dice: of the thread. */
 void era_warm(const struct era_clock *clock, struct entry *e, uint64_t *dice);
 
+/* Whether one that was hit `count` times, not less than are counted exactly,
+ * is counted once more: by a chance of 1 in 2, 4, 8 ... */
+static inline bool
+era_throw(uint64_t *dice, uint32_t count)
+{
+	*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
+	return *dice >> (64 - (count - ENTRY_COUNT_EXACT + 1)) == 0;
+}
+
 /* A hit. */
 static inline void
 era_touch(const struct era_clock *clock, struct entry *e, uint64_t *dice)
@@ -62,6 +71,30 @@ era_touch(const struct era_clock *clock, struct entry *e, uint64_t *dice)
 		    atomic_load_explicit(&clock->hottest,
 					 memory_order_relaxed)))
 		era_warm(clock, e, dice);
+}
+
+/*
+ * The same for the heat that was read, where that takes no call: what is the
+ * hottest, or was hit in this era more often than is counted exactly. False:
+ * era_touch() it.
+ */
+static inline bool
+era_touch_near(const struct era_clock *clock, struct entry *e, uint32_t heat,
+	       uint64_t *dice)
+{
+	uint32_t hottest = atomic_load_explicit(&clock->hottest,
+						memory_order_relaxed);
+	uint32_t count = heat & ENTRY_COUNT_MAX;
+
+	if (base_likely(heat == hottest))
+		return true;
+	if (base_unlikely((heat ^ hottest) > ENTRY_COUNT_MAX ||
+			  count < ENTRY_COUNT_EXACT))
+		return false;
+	if (base_unlikely(era_throw(dice, count)))
+		atomic_store_explicit(&e->heat, (uint16_t)(heat + 1),
+				      memory_order_relaxed);
+	return true;
 }
 
 /* The heat of one that was hit so often, as of now. */

@@ -47,6 +47,16 @@ hash_read32(const unsigned char *p)
 	return v;
 }
 
+/* Of 8 to 16 bytes: the first 8, and the last 8. */
+static inline uint64_t
+hash_words(uint64_t first, uint64_t last, size_t bytes)
+{
+	return hash_mix(hash_secret[2] ^ bytes,
+			hash_mix(first ^ hash_secret[3],
+				 last ^ hash_secret[0]));
+}
+
+/* As hash_words() for as many. */
 static inline uint64_t
 hash_bytes(const void *key, size_t bytes)
 {

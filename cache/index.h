@@ -29,10 +29,13 @@
 #include "base/lock.h"
 #include "base/rcu.h"
 #include "cache/entry.h"
+#include "cache/hash.h"
 #include "cache/segment.h"
 #include "cache/slot.h"
 
 #define INDEX_SLOTS 7
+#define INDEX_MATCHES 0xfffcu   /* of index_match() */
+#define INDEX_MATCH_LOW 0x5554u /* of each slot's two bits */
 
 /* header: bit 0 locked, bits 1 to 31 version, bits 32 to 63 the overflow
  * bucket that follows (0: none). Of an overflow bucket: only the latter. */
@@ -121,8 +124,8 @@ index_is_settled(const struct index *index, uint64_t table,
 		       table;
 }
 
-/* Which of a bucket's slots have the tag, bit by bit: a hint, to be looked at
- * again. All at once, since where a key is cannot be predicted. */
+/* Which of a bucket's slots have the tag: a hint, to be looked at again. All
+ * at once, since where a key is cannot be predicted. Two bits for each slot. */
 static inline unsigned
 index_match(const struct bucket *b, uint32_t tag)
 {
@@ -130,53 +133,81 @@ index_match(const struct bucket *b, uint32_t tag)
 	/* The upper halves of header and slots, four at a time; of each the
 	 * upper 15 bits. */
 	const float *at = (const float *)(const void *)b;
-	const __m128i wanted = _mm_set1_epi32(
-		(int)(tag << (32 - SLOT_TAG_BITS)));
-	const __m128i mask = _mm_set1_epi32((int)(~0u << (32 - SLOT_TAG_BITS)));
+	const __m128i wanted = _mm_set1_epi32((int)tag);
 	__m128i low, high;
 
 	low = _mm_castps_si128(
 		_mm_shuffle_ps(_mm_load_ps(at), _mm_load_ps(at + 4), 0xdd));
 	high = _mm_castps_si128(_mm_shuffle_ps(_mm_load_ps(at + 8),
 					       _mm_load_ps(at + 12), 0xdd));
-	low = _mm_cmpeq_epi32(_mm_and_si128(low, mask), wanted);
-	high = _mm_cmpeq_epi32(_mm_and_si128(high, mask), wanted);
-	return ((unsigned)_mm_movemask_ps(_mm_castsi128_ps(low)) |
-		(unsigned)_mm_movemask_ps(_mm_castsi128_ps(high)) << 4) >>
-	       1;
+	low = _mm_cmpeq_epi32(_mm_srli_epi32(low, 32 - SLOT_TAG_BITS), wanted);
+	high = _mm_cmpeq_epi32(_mm_srli_epi32(high, 32 - SLOT_TAG_BITS),
+			       wanted);
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi32(low, high)) &
+	       INDEX_MATCHES;
 #else
 	unsigned match = 0;
 
 	for (int i = 0; i < INDEX_SLOTS; i++)
-		match |= (unsigned)(slot_tag(atomic_load_explicit(
-					    &b->slots[i],
-					    memory_order_acquire)) == tag)
-			 << i;
+		match |= (slot_tag(atomic_load_explicit(
+				  &b->slots[i], memory_order_acquire)) == tag ?
+				  3u :
+				  0)
+			 << (2 * i + 2);
 	return match;
 #endif
 }
 
+/* The first slot of a match that is not 0: two bits stand for 8 bytes, the
+ * header's come first. */
+static inline const _Atomic uint64_t *
+index_matched(const struct bucket *b, unsigned match)
+{
+	const char *at = (const char *)b +
+			 4 * (size_t)(unsigned)__builtin_ctz(match);
+
+	return (const _Atomic uint64_t *)(const void *)at;
+}
+
+static inline bool
+index_key_is_short(size_t key_bytes)
+{
+	return key_bytes - 8 <= 8;
+}
+
+/* As hash_bytes(), of a short one. */
+static inline uint64_t
+index_hash_short(const void *key, size_t key_bytes)
+{
+	const unsigned char *at = key;
+
+	return hash_words(hash_read64(at), hash_read64(at + key_bytes - 8),
+			  key_bytes);
+}
+
 /*
  * The common case of index_find(), by the same steps and without its loops: a
- * key of 8 to 16 bytes, whose slot is the first of its bucket that has the
- * tag, and whose entry has no expiry. NULL: not so, look with index_find().
+ * short key, whose slot is the first of its bucket that has the tag, and whose
+ * entry has no expiry. Its header goes to *header. NULL: not so, look with
+ * index_find().
  */
 static inline struct entry *
 index_find_near(const struct index *index, uint64_t hash, const void *key,
-		size_t key_bytes)
+		size_t key_bytes, uint64_t *header)
 {
 	uint32_t tag = slot_tag_of_hash(hash);
 	uint64_t table = atomic_load_explicit(&index->table,
 					      memory_order_acquire);
 	const struct bucket *b = &index->buckets[index_place(table, hash)];
 	unsigned match = index_match(b, tag);
+	const unsigned char *wanted = key, *stored;
 	const _Atomic uint64_t *place;
 	uint64_t slot;
 	struct entry *e;
 
-	if (base_unlikely(!match || key_bytes - 8 > 8))
+	if (base_unlikely(!match))
 		return NULL;
-	place = &b->slots[__builtin_ctz(match)];
+	place = index_matched(b, match);
 	slot = atomic_load_explicit(place, memory_order_acquire);
 	e = index_entry(slot);
 	if (base_unlikely(slot_tag(slot) != tag ||
@@ -184,9 +215,13 @@ index_find_near(const struct index *index, uint64_t hash, const void *key,
 			  atomic_load_explicit(place, memory_order_acquire) !=
 				  slot))
 		return NULL;
-	if (base_unlikely(e->value_word & (ENTRY_EXTRA | ENTRY_SOFT) ||
-			  e->key_bytes != key_bytes ||
-			  !index_key_equal(e, key, key_bytes)))
+	*header = entry_header(e);
+	if (base_unlikely(!entry_header_is_plain(*header, key_bytes)))
+		return NULL;
+	stored = (const unsigned char *)(e + 1);
+	if (base_unlikely(hash_read64(stored) != hash_read64(wanted) ||
+			  hash_read64(stored + key_bytes - 8) !=
+				  hash_read64(wanted + key_bytes - 8)))
 		return NULL;
 	return e;
 }
@@ -211,9 +246,10 @@ index_find(const struct index *index, uint64_t hash, const void *key,
 		for (;;) {
 			unsigned match = index_match(b, tag);
 
-			for (; match; match &= match - 1) {
-				const _Atomic uint64_t *place =
-					&b->slots[__builtin_ctz(match)];
+			for (match &= INDEX_MATCH_LOW; match;
+			     match &= match - 1) {
+				const _Atomic uint64_t *place = index_matched(
+					b, match);
 				uint64_t slot = atomic_load_explicit(
 					place, memory_order_acquire);
 				struct entry *e = index_entry(slot);
@@ -296,9 +332,8 @@ index_prefetch_entry(const struct index *index, uint64_t hash)
 
 	/* It may be stale, or another's: what is fetched is not looked at. */
 	if (match)
-		__builtin_prefetch(index_entry(
-			atomic_load_explicit(&b->slots[__builtin_ctz(match)],
-					     memory_order_relaxed)));
+		__builtin_prefetch(index_entry(atomic_load_explicit(
+			index_matched(b, match), memory_order_relaxed)));
 }
 
 /* ---- index_size.c ---- */

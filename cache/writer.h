@@ -25,7 +25,6 @@
 /* Static TLS, so that dlopen() of libspillway.so works. */
 struct writer_thread {
 	uint32_t number; /* 0: none yet; below WRITER_SLOTS, +1 */
-	uint32_t looks;
 	uint64_t dice;
 };
 extern __thread struct writer_thread writer_here
