@@ -4,8 +4,9 @@
 
 A program on libgc with a live heap, zram, and memory.high that falls to two
 fifths of it: its major faults in the 15 s after that alone, under spillway with
-collectors off, on, and asked at every pass; beside them those of reading the
-heap once, which is what a mark does. Runs in `./quickstart check --all`.
+collectors off, on, asked at every pass, and asked by `spillway reclaim` once it
+is in swap; beside them those of reading the heap once, which is what a mark
+does. Runs in `./quickstart check --all`.
 """
 
 import os
@@ -23,7 +24,8 @@ LIVE_MIB = 200
 PRELOAD = "/t/libspillway-malloc.so"
 PLAN = (("alone", "-", "-"), ("off", PRELOAD, "gc:off"),
         ("auto", PRELOAD, "gc:auto"),
-        ("eager", PRELOAD, "gc:boehm,gc-interval:0"))
+        ("eager", PRELOAD, "gc:boehm,gc-interval:0"),
+        ("asked", PRELOAD, "gc:boehm,log:info"))
 
 
 def compile_program(folder):
@@ -46,7 +48,10 @@ def report(tap, kernel, runs):
         tap.ok(run["swap_kib"] > LIVE_MIB * 1024 / 4,
                f"{kernel}, {name}: it was largely in swap", run)
     limit = alone["faults"] + alone["own_faults"] / 10
-    for name in ("off", "auto", "eager"):
+    tap.ok("gc boehm: level 1" in runs["asked"]["stderr"],
+           f"{kernel}, asked: its collector was asked, at level low",
+           runs["asked"])
+    for name in ("off", "auto", "eager", "asked"):
         tap.ok(runs[name]["faults"] <= limit, f"{kernel}, {name}: at most a "
                "tenth of its heap was read back", runs[name], alone)
 
@@ -54,7 +59,7 @@ def report(tap, kernel, runs):
 def main():
     tap = Tap()
     guest.need(tap)
-    harness.need(tap, interposer=harness.interposer())
+    harness.need(tap, interposer=harness.interposer(), spillway=harness.cli())
     plan = "".join(" ".join(line) + "\n" for line in PLAN)
     for kernel in guest.KERNELS:
         if not guest.prepare(tap, kernel):
@@ -66,8 +71,9 @@ def main():
                 continue
             done = guest.boot(folder, kernel, "swap-guest",
                               {"gc_boehm": program,
-                               "libspillway-malloc.so": harness.interposer()},
-                              {"plan": plan, "live": f"{LIVE_MIB}\n"}, 600)
+                               "libspillway-malloc.so": harness.interposer(),
+                               "spillway": guest.real_file(harness.cli())},
+                              {"plan": plan, "live": f"{LIVE_MIB}\n"}, 900)
         runs = {run["name"]: run for run in guest.parse(done.stdout)}
         if tap.ok(len(runs) == len(PLAN) and done.returncode == 0,
                   f"kernel {kernel}: all runs came to an end",
