@@ -96,17 +96,20 @@ merge_is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
 	return is_held(c, e, hash, slot_of(index, e, hash));
 }
 
-/* Its count is halved: what stays must earn it anew. */
+/* Its count is halved where it was not read in this era: what stays must earn
+ * it anew. */
 static void
-copy(struct entry *to, const struct entry *from, size_t bytes)
+copy(const struct spw_cache *c, struct entry *to, const struct entry *from,
+     size_t bytes)
 {
 	uint32_t heat = atomic_load_explicit(&from->heat, memory_order_relaxed);
+	uint32_t now = atomic_load_explicit(&c->eras.now, memory_order_relaxed);
 
+	if (heat & ENTRY_COUNT_MAX && heat >> ENTRY_COUNT_BITS != now)
+		heat--;
 	to->value_word = from->value_word;
 	to->key_bytes = from->key_bytes;
-	atomic_store_explicit(
-		&to->heat, (uint16_t)(heat & ENTRY_COUNT_MAX ? heat - 1 : heat),
-		memory_order_relaxed);
+	atomic_store_explicit(&to->heat, (uint16_t)heat, memory_order_relaxed);
 	memcpy(to + 1, from + 1, bytes - sizeof *to);
 }
 
@@ -124,7 +127,7 @@ move_survivor(struct spw_cache *c, uint32_t index, const struct survivor *s)
 		return false;
 	moved = slot_make(space.segment, space.generation, space.offset_bytes,
 			  slot_tag(slot));
-	copy(index_entry(moved), s->entry, s->bytes);
+	copy(c, index_entry(moved), s->entry, s->bytes);
 	if (soft ? soft_move(c, s->hash, slot, moved) :
 		   index_move(&c->index, s->hash, slot, moved)) {
 		if (!soft)

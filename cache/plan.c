@@ -15,7 +15,7 @@
  * A score is the logarithm of what an entry is worth: how often it was hit
  * (entry.h: the counter is one already), what it costs to make, less what it
  * takes up. Counters age with the hits that others have (era.h), and by one with
- * each merge (evict.c).
+ * each merge, where it was not read in this era (merge.c).
  *
  * One plan at a time, of one cache; guarded by evict's lock, as all here.
  */
