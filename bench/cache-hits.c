@@ -6,8 +6,9 @@
  * "Full" is when all keys are there; `limit:` is then set to a part of that.
  * `halve` to 4/8 and `trim` to 7/8: hit ratio in the first second and five
  * seconds later, beside `hits-bound-lfu`, the share of draws that the most
- * frequent keys get which fit below the limit, and `hits-lru`, a simulated
- * list of as many. `fast`: from 5/8 to 1/8; RSS by the limit one second later;
+ * frequent keys get which fit below the limit; `hits-bound-counts`, the same for
+ * those that were drawn most often until then, which is all that anybody can
+ * know; and `hits-lru`, a simulated list of as many. `fast`: from 5/8 to 1/8; RSS by the limit one second later;
  * then the limit is lifted and new keys are put as fast as they can be, beside
  * the same into a fresh cache (`hits-fill`). `scan`: at 4/8, keys that come once,
  * three times what fits; hit ratio before and after, as looks alone tell, and
@@ -18,6 +19,7 @@
 #include "bench/bench.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -30,6 +32,7 @@
 
 #define SECOND 1000000000u
 #define STEPS 64 /* looks between two looks at the clock */
+#define SEED 31
 
 static uint64_t keys = 1000000;
 static uint64_t value_bytes = 1024;
@@ -46,13 +49,13 @@ static struct result {
 	double first, later, rss_ratio, rss_ratio_early, bound;
 	double fill, regrow;
 	double before, after, mixed;
-	uint64_t entries, entries_high;
+	uint64_t entries, entries_high, draws;
 } * result;
 
 struct load {
 	struct store *store;
 	uint64_t random;
-	uint64_t looks, hits;
+	uint64_t looks, hits, draws;
 };
 
 static void
@@ -93,6 +96,7 @@ look(struct load *load, uint32_t id)
 static uint32_t
 draw(struct load *load)
 {
+	load->draws++;
 	return zipf_scatter(zipf_draw(&zipf, &load->random), keys);
 }
 
@@ -150,7 +154,7 @@ static void
 start(struct load *load, uint64_t count)
 {
 	load->store = store_spillway.open(keys, 0);
-	load->random = 31;
+	load->random = SEED;
 	for (uint64_t i = 0; i < count; i++) {
 		uint32_t id = (uint32_t)i; /* ranks are scattered */
 
@@ -170,11 +174,44 @@ flip(void *argument)
 	set_limit(eighths);
 	result->first = run_for(&load, settle_ms * (SECOND / 5000));
 	run_for(&load, settle_ms * (SECOND / 5000) * 4);
+	result->draws = load.draws;
 	result->later = run_for(&load, settle_ms * (SECOND / 5000));
 	result->rss_ratio = (double)bench_rss_bytes() /
 			    ((double)full_bytes / 8 * eighths);
 	result->entries = stats_of(&load).entries;
 	store_spillway_note(load.store, "limited");
+}
+
+/* The share of draws of the keys that came most often in so many draws, the
+ * same that the cache saw: of those that came equally often any. */
+static double
+share_of_counted(uint64_t draws, uint64_t capacity)
+{
+	enum { COUNTS = 1024 };
+	uint32_t *count = bench_malloc(keys * sizeof *count);
+	double mass[COUNTS] = { 0 }, all = 0, share = 0;
+	uint64_t number[COUNTS] = { 0 }, random = SEED;
+
+	memset(count, 0, keys * sizeof *count);
+	for (uint64_t i = 0; i < draws; i++)
+		count[zipf_draw(&zipf, &random)]++;
+	for (uint64_t i = 0; i < keys; i++) {
+		uint32_t c = count[i] < COUNTS ? count[i] : COUNTS - 1;
+		double chance = pow((double)(i + 1), -zipf.exponent);
+
+		mass[c] += chance;
+		number[c]++;
+		all += chance;
+	}
+	free(count);
+	for (int c = COUNTS - 1; c >= 0 && capacity; c--) {
+		uint64_t some = number[c] < capacity ? number[c] : capacity;
+
+		if (number[c])
+			share += mass[c] * (double)some / (double)number[c];
+		capacity -= some;
+	}
+	return 100 * share / all;
 }
 
 /* Hits of a list of the least recently used, of as many entries as fit. */
@@ -236,6 +273,9 @@ part_flip(const char *name, unsigned to)
 		  -1, -1);
 	bench_row("hits-bound-held", params,
 		  100 * zipf_share(&zipf, result->entries), "%", -1, -1);
+	bench_row("hits-bound-counts", params,
+		  share_of_counted(result->draws, result->entries), "%", -1,
+		  -1);
 	bench_row("hits-lru", params, simulate_lru(fit), "%", -1, -1);
 	bench_row("hits-rss", params, result->rss_ratio, "x", -1, -1);
 }
