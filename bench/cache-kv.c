@@ -6,8 +6,9 @@
  * Each store runs in a child of its own, one after the other in each round:
  * `kv-fill` puts every key once, hot and cold mixed, then a sequence of keys
  * (Zipf 0.99, or uniform) that was drawn beforehand goes through `kv-peek` (the
- * value's first word is read where it is), `kv-copy` (the value is copied out)
- * and `kv-put` (it is replaced). The value of a row is time by operations,
+ * value's first word is read where it is), `kv-copy` (the value is copied out),
+ * both again with 64 keys asked for at a time where the store can do that
+ * (`kv-peek-many`, `kv-copy-many`), and `kv-put` (it is replaced). The value of a row is time by operations,
  * less what the thread waited for a core;
  * p50 and p99, and the rows -p99.9, -p99.99 and -max, are of single operations:
  * one of 16 is timed alone, in a second pass. `-rate` says the same as the
@@ -39,9 +40,10 @@ static const char *only = "";
 
 static uint32_t *sequence;
 
-enum { FILL, PEEK, COPY, PUT, PHASES };
-static const char *const phase_names[PHASES] = { "kv-fill", "kv-peek",
-						 "kv-copy", "kv-put" };
+enum { FILL, PEEK, COPY, PEEK_MANY, COPY_MANY, PUT, PHASES };
+static const char *const phase_names[PHASES] = { "kv-fill",      "kv-peek",
+						 "kv-copy",      "kv-peek-many",
+						 "kv-copy-many", "kv-put" };
 
 /* Shared with the children. */
 static struct result {
@@ -57,6 +59,20 @@ struct task {
 	struct store *opened;
 };
 
+static bool
+store_has(const struct store_type *type, unsigned phase)
+{
+	return (phase != PEEK_MANY && phase != COPY_MANY) ||
+	       type->peek_many != NULL;
+}
+
+/* What is of many at a time has no latencies. */
+static bool
+is_timed(unsigned phase)
+{
+	return phase != PEEK_MANY && phase != COPY_MANY;
+}
+
 /* count operations of a kind; returns hits. */
 static size_t
 operate(const struct task *task, unsigned phase, const uint32_t *ids,
@@ -70,6 +86,10 @@ operate(const struct task *task, unsigned phase, const uint32_t *ids,
 		return type->peek(task->opened, ids, count);
 	case COPY:
 		return type->copy(task->opened, ids, count, copy);
+	case PEEK_MANY:
+		return type->peek_many(task->opened, ids, count);
+	case COPY_MANY:
+		return type->copy_many(task->opened, ids, count, copy);
 	default:
 		type->put(task->opened, ids, count, value_bytes);
 		return count;
@@ -125,8 +145,11 @@ run_store(void *argument)
 	/* Once through, not counted: what is hot becomes known. */
 	operate(task, PEEK, sequence, operations / 4);
 	for (unsigned phase = PEEK; phase < PHASES; phase++) {
+		if (!store_has(type, phase))
+			continue;
 		run_phase(task, phase, sequence, operations);
-		time_phase(task, phase, sequence, operations);
+		if (is_timed(phase))
+			time_phase(task, phase, sequence, operations);
 		if (type == &store_spillway)
 			store_spillway_note(task->opened, phase_names[phase]);
 	}
@@ -146,11 +169,12 @@ measure(void)
 				continue;
 			rounds_child(run_store, &task);
 			for (unsigned phase = 0; phase < PHASES; phase++)
-				figures_add(
-					&figures[i][phase],
-					(double)result->ns[phase] /
-						(double)result
-							->operations[phase]);
+				if (store_has(store_types[i], phase))
+					figures_add(
+						&figures[i][phase],
+						(double)result->ns[phase] /
+							(double)result->operations
+								[phase]);
 			figures_add(&memory[i], (double)result->rss);
 		}
 }
@@ -213,7 +237,8 @@ print(void)
 			 (unsigned long long)value_bytes,
 			 uniform ? "uniform" : "zipf");
 		for (unsigned phase = 0; phase < PHASES; phase++)
-			print_phase(i, phase, params);
+			if (store_has(store_types[i], phase))
+				print_phase(i, phase, params);
 		bench_row("kv-hits", params,
 			  100 * (double)result->hits[PEEK] /
 				  (double)result->operations[PEEK],

@@ -38,6 +38,11 @@ struct store_type {
 	/* Copies it out. */
 	size_t (*copy)(struct store *store, const uint32_t *ids, size_t count,
 		       char *to);
+	/* Both, many looks at a time; NULL: it has no such call. */
+	size_t (*peek_many)(struct store *store, const uint32_t *ids,
+			    size_t count);
+	size_t (*copy_many)(struct store *store, const uint32_t *ids,
+			    size_t count, char *to);
 };
 
 extern const struct store_type store_spillway;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * spillway's cache as a store: each look is a read-side section of its own.
+ * spillway's cache as a store: each look is a read-side section of its own, or
+ * each 64 of them.
  */
 #include "bench/store.h"
 
@@ -10,6 +11,8 @@
 #include <spillway/spillway.h>
 
 #include "bench/bench.h"
+
+#define MANY 64
 
 static struct store *
 store_open(uint64_t entries, uint64_t max_bytes)
@@ -92,6 +95,44 @@ store_copy(struct store *store, const uint32_t *ids, size_t count, char *to)
 	return hits;
 }
 
+/* MANY looks to a section, as a server has them of a request of many keys. */
+static size_t
+look_at_many(struct store *store, const uint32_t *ids, size_t count, char *to)
+{
+	struct spw_cache *cache = (struct spw_cache *)store;
+	struct spw_cache_look looks[MANY];
+	struct store_key keys[MANY];
+	size_t hits = 0;
+
+	for (size_t from = 0; from < count; from += MANY) {
+		size_t some = count - from < MANY ? count - from : MANY;
+
+		for (size_t i = 0; i < some; i++) {
+			keys[i] = store_key(ids[from + i]);
+			looks[i].key = &keys[i];
+			looks[i].key_bytes = sizeof keys[i];
+		}
+		spw_read_lock();
+		hits += spw_cache_peek_many(cache, looks, some);
+		for (size_t i = 0; i < some; i++) {
+			const void *value = looks[i].value;
+
+			if (value != NULL && to != NULL)
+				value = memcpy(to, value, looks[i].value_bytes);
+			if (value != NULL)
+				store_check("spillway", value, ids[from + i]);
+		}
+		spw_read_unlock();
+	}
+	return hits;
+}
+
+static size_t
+store_peek_many(struct store *store, const uint32_t *ids, size_t count)
+{
+	return look_at_many(store, ids, count, NULL);
+}
+
 void
 store_spillway_note(struct store *store, const char *when)
 {
@@ -119,4 +160,6 @@ const struct store_type store_spillway = {
 	.put = store_put,
 	.peek = store_peek,
 	.copy = store_copy,
+	.peek_many = store_peek_many,
+	.copy_many = look_at_many,
 };

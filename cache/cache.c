@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The public face of caches: create, put, peek, remove.
+ * The public face of caches: create, put, remove, numbers.
  *
  *	spw_cache_put -> space_alloc (space.c), the entry is written,
  *	  index_set (index.c), index_grow
- *	spw_cache_peek -> index_find_near; far -> index_find (index.h), cache_hit
- *	get and refs, reserve and commit: ref.c
+ *	looks: peek.c; get and refs, reserve and commit: ref.c
  *
  * Invariant: after put, the key's slot is this entry's, or a later put's, or
  * stale; after remove, no slot of the key is current.
@@ -357,61 +356,6 @@ spw_cache_remove(struct spw_cache *c, const void *key, size_t key_bytes)
 		cache_forget(c, slot);
 	writer_leave();
 	return gone ? -ENOENT : 0;
-}
-
-/* ---- peek ---- */
-
-static const void *
-value_of(const struct entry *e, size_t *value_bytes)
-{
-	if (value_bytes)
-		*value_bytes = entry_value_bytes(e);
-	return entry_value(e);
-}
-
-/* What spw_cache_peek() does not do itself. Apart, and called last, so that
- * looking keeps no registers for it. */
-__attribute__((noinline)) static const void *
-peek_far(struct spw_cache *c, const void *key, size_t key_bytes,
-	 size_t *value_bytes)
-{
-	struct entry *e;
-	uint64_t slot;
-
-	ELSEWHERE(spw_cache_peek, c, key, key_bytes, value_bytes);
-	base_assert_walk(rcu_is_reading());
-	e = cache_look(c, key, key_bytes, &slot);
-	return e ? value_of(e, value_bytes) : NULL;
-}
-
-__attribute__((noinline)) static const void *
-peek_hit(struct spw_cache *c, struct entry *e, size_t *value_bytes)
-{
-	cache_hit(c, e);
-	return value_of(e, value_bytes);
-}
-
-SPW_EXPORT const void *
-spw_cache_peek(struct spw_cache *c, const void *key, size_t key_bytes,
-	       size_t *value_bytes)
-{
-	uint64_t header;
-	struct entry *e;
-
-	if (base_unlikely(elsewhere_is) ||
-	    base_unlikely(!index_key_is_short(key_bytes)))
-		return peek_far(c, key, key_bytes, value_bytes);
-	base_assert_walk(rcu_is_reading());
-	e = index_find_near(&c->index, index_hash_short(key, key_bytes), key,
-			    key_bytes, &header);
-	if (base_unlikely(!e))
-		return peek_far(c, key, key_bytes, value_bytes);
-	if (base_unlikely(!cache_hit_near(
-		    c, e, (uint32_t)(header >> ENTRY_HEADER_HEAT_SHIFT))))
-		return peek_hit(c, e, value_bytes);
-	if (value_bytes)
-		*value_bytes = header & ENTRY_VALUE_BITS;
-	return (const char *)(e + 1) + entry_round(key_bytes);
 }
 
 /* ---- numbers ---- */

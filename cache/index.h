@@ -320,20 +320,31 @@ index_prefetch(const struct index *index, uint64_t hash)
 	__builtin_prefetch(&index->buckets[index_place(table, hash)], 1);
 }
 
-/* Fetches what the bucket, fetched before, has for a hash: a put is going to
- * compare its key and count it as dead. */
-static inline void
+/* Fetches what the bucket, fetched before, has for a hash, and says where it
+ * is: it may be stale, or another key's. NULL: the bucket that follows. */
+static inline const char *
 index_prefetch_entry(const struct index *index, uint64_t hash)
 {
 	uint64_t table = atomic_load_explicit(&index->table,
 					      memory_order_relaxed);
 	const struct bucket *b = &index->buckets[index_place(table, hash)];
 	unsigned match = index_match(b, slot_tag_of_hash(hash));
+	uint64_t slot;
+	const char *e;
 
-	/* It may be stale, or another's: what is fetched is not looked at. */
-	if (match)
-		__builtin_prefetch(index_entry(atomic_load_explicit(
-			index_matched(b, match), memory_order_relaxed)));
+	if (!match) {
+		__builtin_prefetch(
+			&index->overflow[atomic_load_explicit(
+						 &b->header,
+						 memory_order_relaxed) >>
+					 32]);
+		return NULL;
+	}
+	slot = atomic_load_explicit(index_matched(b, match),
+				    memory_order_relaxed);
+	e = (const char *)index_entry(slot);
+	__builtin_prefetch(e);
+	return e;
 }
 
 /* ---- index_size.c ---- */

@@ -121,7 +121,8 @@ index_open(struct index *index, uint32_t owner)
 	     index->buckets_max /= 2)
 		if (index->buckets_max <= 1u << 12)
 			return -ENOMEM;
-	if (mprotect(index->buckets, BUCKETS_MIN * sizeof(struct bucket),
+	if (base_fault("cache_index_open") ||
+	    mprotect(index->buckets, BUCKETS_MIN * sizeof(struct bucket),
 		     PROT_READ | PROT_WRITE) != 0 ||
 	    mprotect(index->pool_taken, pool_bitmap_bytes(index),
 		     PROT_READ | PROT_WRITE) != 0) {

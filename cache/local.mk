@@ -10,6 +10,7 @@ cache_sources = \
 	%D%/index_size.c \
 	%D%/merge.c \
 	%D%/offer.c \
+	%D%/peek.c \
 	%D%/plan.c \
 	%D%/ref.c \
 	%D%/segment.c %D%/segment.h \

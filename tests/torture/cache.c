@@ -142,6 +142,37 @@ look(uint64_t key)
 	atomic_fetch_add(value ? &hits : &misses, 1);
 }
 
+/* The same, of some keys at once. */
+static void
+look_at_many(struct dice *dice)
+{
+	enum { SOME = 40 };
+	struct claims_before before[SOME];
+	struct spw_cache_look looks[SOME];
+	char names[SOME][64];
+	size_t found = 0, hit;
+
+	for (unsigned i = 0; i < SOME; i++) {
+		uint64_t one = pick_key(dice);
+
+		looks[i].key = names[i];
+		looks[i].key_bytes = claims_name(names[i], one);
+		claims_before(&before[i], one);
+	}
+	spw_read_lock();
+	hit = spw_cache_peek_many(cache, looks, SOME);
+	for (unsigned i = 0; i < SOME; i++) {
+		if (!looks[i].value)
+			continue;
+		claims_judge(&before[i], looks[i].value, looks[i].value_bytes);
+		found++;
+	}
+	spw_read_unlock();
+	torture_check(hit == found, "%zu of %zu looks hit", hit, found);
+	atomic_fetch_add(&hits, found);
+	atomic_fetch_add(&misses, SOME - found);
+}
+
 /* The same through a ref: false, it is empty. */
 static bool
 look_long(uint64_t key, struct spw_ref *ref)
@@ -204,7 +235,10 @@ reader(struct torture_thread *self)
 		uint64_t key = pick_key(dice), i = dice_below(dice, HELD * 40);
 
 		if (i >= HELD) {
-			look(key);
+			if (i % 16)
+				look(key);
+			else
+				look_at_many(dice);
 			continue;
 		}
 		/* What was pinned some hundred looks ago. */

@@ -44,6 +44,47 @@ puts_and_looks(void)
 	tap_ok(true, "a cache is destroyed, and none as well");
 }
 
+/* Of all lengths, some of which are there: as one look at a time says. */
+static void
+many_at_once(void)
+{
+	enum { KEYS = 100, LENGTHS = 40 };
+	struct spw_cache *c = shelf_make("many", 0);
+	struct spw_cache_look looks[KEYS];
+	char keys[KEYS][LENGTHS];
+	unsigned wrong = 0, there = 0;
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		memset(keys[i], (int)i, LENGTHS);
+		looks[i] = (struct spw_cache_look){ .key = keys[i],
+						    .key_bytes = i % LENGTHS };
+		if (i % 3 && spw_cache_put(c, keys[i], i % LENGTHS, &i,
+					   sizeof i, NULL) != 0)
+			wrong++;
+	}
+	spw_read_lock();
+	for (size_t count = 0; count <= KEYS; count += 9) {
+		size_t hits = spw_cache_peek_many(c, looks, count), found = 0;
+
+		for (size_t i = 0; i < count; i++) {
+			struct spw_cache_look *l = &looks[i];
+			size_t bytes = 0;
+
+			wrong += l->value != spw_cache_peek(c, l->key,
+							    l->key_bytes,
+							    &bytes);
+			wrong += l->value_bytes != bytes;
+			found += l->value != NULL;
+		}
+		wrong += hits != found;
+		there += found > 0;
+	}
+	spw_read_unlock();
+	tap_ok(there > 5 && !wrong, "0 to 99 keys at once are found as one by "
+				    "one");
+	spw_cache_destroy(c);
+}
+
 static void
 any_bytes(void)
 {
@@ -435,6 +476,7 @@ main(void)
 	stock_alone("soft:8M,hard:4M");
 	puts_and_looks();
 	any_bytes();
+	many_at_once();
 	wrong_use();
 	refs_and_reservations();
 	pins_are_capped();
