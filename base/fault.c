@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Deciding which call fails.
+ * Deciding which call fails: by chance, or the n-th.
  *
  * Asked at every site that may fail, in builds with SPW_ASSERT_LEVEL 2; set by
  * tests alone. A draw is the splitmix64 generator's output for the n-th
@@ -19,6 +19,8 @@ static _Atomic unsigned one_in_now;
 static _Atomic(const char *) site_now;
 static _Atomic uint64_t state;
 static _Atomic uint64_t failed;
+static _Atomic uint64_t until; /* calls, the last of which fails; 0: off */
+static _Atomic(const char *) site_failed;
 
 #if SPW_ASSERT_LEVEL >= 2
 static uint64_t
@@ -32,6 +34,25 @@ draw(void)
 	return z ^ (z >> 31);
 }
 
+static bool
+fail(const char *site)
+{
+	atomic_store(&site_failed, site);
+	atomic_fetch_add_explicit(&failed, 1, memory_order_relaxed);
+	return true;
+}
+
+/* Threads may ask at once: each call counts, and one is the last. */
+static bool
+is_the_nth(void)
+{
+	uint64_t left = atomic_load_explicit(&until, memory_order_relaxed);
+
+	while (left && !atomic_compare_exchange_weak(&until, &left, left - 1))
+		;
+	return left == 1;
+}
+
 bool
 base_fault(const char *site)
 {
@@ -40,12 +61,11 @@ base_fault(const char *site)
 	const char *wanted;
 
 	if (base_likely(one_in == 0))
-		return false;
+		return is_the_nth() && fail(site);
 	wanted = atomic_load_explicit(&site_now, memory_order_relaxed);
 	if ((wanted && strcmp(site, wanted) != 0) || draw() % one_in != 0)
 		return false;
-	atomic_fetch_add_explicit(&failed, 1, memory_order_relaxed);
-	return true;
+	return fail(site);
 }
 #endif
 
@@ -58,6 +78,20 @@ fault_set(const char *site, unsigned one_in, uint64_t seed)
 	atomic_store(&failed, 0);
 	atomic_store_explicit(&one_in_now, one_in, memory_order_release);
 	return seed;
+}
+
+void
+fault_set_nth(uint64_t n)
+{
+	fault_set(NULL, 0, 0);
+	atomic_store(&site_failed, NULL);
+	atomic_store(&until, n);
+}
+
+const char *
+fault_site(void)
+{
+	return atomic_load(&site_failed);
 }
 
 uint64_t

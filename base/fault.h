@@ -30,4 +30,10 @@ bool base_fault(const char *site);
 uint64_t fault_set(const char *site, unsigned one_in, uint64_t seed);
 uint64_t fault_count(void); /* how many were made to fail since then */
 
+/* Makes the n-th call at any site fail, counted from 1 and from now on, and no
+ * other; 0 switches it off. With n from 1 up until fault_count() stays 0, each
+ * call of a program has failed once. */
+void fault_set_nth(uint64_t n);
+const char *fault_site(void); /* of the last that failed; NULL: none */
+
 #endif

@@ -54,6 +54,11 @@ main(void)
 		different += first[i] != base_fault("here");
 	tap_ok(different > 0, "another seed makes others fail");
 
+	fault_set_nth(5);
+	tap_is(count("here", 4), 0, "the fifth: four succeed");
+	tap_is(count("there", 100), 1, "and one of the next fails");
+	tap_is_text(fault_site(), "there", "whose site is known");
+
 	fault_set(NULL, 0, 42);
 	tap_is(count("here", CALLS), 0, "0 switches it off");
 	return tap_done();

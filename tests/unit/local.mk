@@ -57,11 +57,13 @@ unit_tests += %D%/gate
 %C%_gate_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 %C%_gate_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
 cache_help = %D%/shelf.c %D%/shelf.h %D%/stock.c %D%/stock.h
-unit_tests += %D%/cache %D%/cache_evict
+unit_tests += %D%/cache %D%/cache_evict %D%/cache_fault
 %C%_cache_SOURCES = %D%/cache.c $(cache_help)
 %C%_cache_LDADD = tests/torture/libtorture.la $(test_ldadd)
 %C%_cache_evict_SOURCES = %D%/cache_evict.c $(cache_help)
 %C%_cache_evict_LDADD = tests/torture/libtorture.la $(test_ldadd)
+%C%_cache_fault_SOURCES = %D%/cache_fault.c $(cache_help)
+%C%_cache_fault_LDADD = $(test_ldadd)
 # The protocol of the cache's index, every interleaving: a model, nothing else.
 unit_tests += %D%/index_model
 %C%_index_model_SOURCES = %D%/index_model.c %D%/index_chain.c \
