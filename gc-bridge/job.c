@@ -170,7 +170,8 @@ job_collect(struct spw_gc *gc)
 	heap_after = job_heap(gc);
 	if (call.went < heap_before && heap_before - call.went < heap_after)
 		heap_after = heap_before - call.went;
-	policy_note(&gc->policy, began, ended, heap_before, heap_after);
+	policy_note(&gc->policy, gc->level, began, ended, heap_before,
+		    heap_after);
 	note(gc, ended - began, before, call.went);
 	job_tune(gc);
 	return true;

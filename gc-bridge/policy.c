@@ -16,7 +16,9 @@
  * at critical any pause is better than the end, and an eighth of the heap is
  * growth enough; but after one that gained little, only when eight times its
  * duration is over (doubled again each time): a concurrent collector may have
- * lost a race that it wins next time (Shenandoah). One that makes no long
+ * lost a race that it wins next time (Shenandoah). Where the last was below
+ * critical and gained little, a full one is due as soon as it is critical: a
+ * program that has dropped all and idles grows no more. One that makes no long
  * pause (V8 marks in steps) is due for an eighth at every level, and twice a
  * second at most.
  */
@@ -84,6 +86,9 @@ policy_due(const struct policy *p, const struct policy_now *now)
 	if (now->level == SPW_LEVEL_CRITICAL && grown >= growth_needed(p) &&
 	    (!p->poor || since >= p->took_ns * POOR_SHARE << doublings))
 		return true;
+	if (now->level == SPW_LEVEL_CRITICAL && p->level < now->level &&
+	    p->poor && since >= p->took_ns)
+		return true;
 	if (now->level == SPW_LEVEL_CRITICAL && !p->poor)
 		return false;
 	if (now->in_steps && now->level < SPW_LEVEL_CRITICAL)
@@ -107,9 +112,11 @@ policy_fell(struct policy *p, uint64_t heap_bytes)
 }
 
 void
-policy_note(struct policy *p, uint64_t began_ns, uint64_t ended_ns,
-	    uint64_t heap_before_bytes, uint64_t heap_after_bytes)
+policy_note(struct policy *p, enum spw_level level, uint64_t began_ns,
+	    uint64_t ended_ns, uint64_t heap_before_bytes,
+	    uint64_t heap_after_bytes)
 {
+	p->level = level;
 	p->took_ns = ended_ns - began_ns;
 	p->ended_ns = ended_ns;
 	p->gain_bytes = heap_before_bytes > heap_after_bytes ?

@@ -15,11 +15,12 @@
 #include <spillway/pressure.h>
 
 struct policy {
-	uint64_t ended_ns;   /* of the last collection; 0: none yet */
-	uint64_t took_ns;    /* by it */
-	uint64_t heap_bytes; /* after it */
-	uint64_t gain_bytes; /* by it */
-	uint32_t poor;       /* in a row that gained under 5 % */
+	uint64_t ended_ns;    /* of the last collection; 0: none yet */
+	uint64_t took_ns;     /* by it */
+	uint64_t heap_bytes;  /* after it */
+	uint64_t gain_bytes;  /* by it */
+	uint32_t poor;        /* in a row that gained under 5 % */
+	enum spw_level level; /* of the last */
 };
 
 struct policy_now {
@@ -39,7 +40,8 @@ uint64_t policy_growth(const struct policy *policy, uint64_t heap_bytes);
 /* The heap was found smaller since: what was given back late counts, too. */
 void policy_fell(struct policy *policy, uint64_t heap_bytes);
 
-void policy_note(struct policy *policy, uint64_t began_ns, uint64_t ended_ns,
-		 uint64_t heap_before_bytes, uint64_t heap_after_bytes);
+void policy_note(struct policy *policy, enum spw_level level, uint64_t began_ns,
+		 uint64_t ended_ns, uint64_t heap_before_bytes,
+		 uint64_t heap_after_bytes);
 
 #endif

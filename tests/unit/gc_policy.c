@@ -12,7 +12,8 @@ after(uint64_t took_ns, uint64_t before, uint64_t heap)
 {
 	struct policy p = { 0 };
 
-	policy_note(&p, 100 * CLOCK_S - took_ns, 100 * CLOCK_S, before, heap);
+	policy_note(&p, SPW_LEVEL_CRITICAL, 100 * CLOCK_S - took_ns,
+		    100 * CLOCK_S, before, heap);
 	return p;
 }
 
@@ -86,6 +87,25 @@ poor(void)
 }
 
 static void
+escalates(void)
+{
+	struct policy p = { 0 };
+
+	policy_note(&p, SPW_LEVEL_MEDIUM, 90 * CLOCK_S, 100 * CLOCK_S,
+		    100 * MIB, 99 * MIB);
+	tap_ok(due(&p, 10 * CLOCK_S, 99 * MIB, SPW_LEVEL_CRITICAL),
+	       "a full one may find what a moderate one did not");
+	tap_ok(!due(&p, 9 * CLOCK_S, 99 * MIB, SPW_LEVEL_CRITICAL),
+	       "but not within its duration");
+	tap_ok(!due(&p, 60 * CLOCK_S, 99 * MIB, SPW_LEVEL_MEDIUM),
+	       "nor another moderate one");
+	policy_note(&p, SPW_LEVEL_CRITICAL, 90 * CLOCK_S, 100 * CLOCK_S,
+		    100 * MIB, 99 * MIB);
+	tap_ok(!due(&p, 60 * CLOCK_S, 99 * MIB, SPW_LEVEL_CRITICAL),
+	       "and a full one once");
+}
+
+static void
 who_asks(void)
 {
 	struct policy p = after(10 * CLOCK_MS, 100 * MIB, 50 * MIB);
@@ -112,6 +132,7 @@ main(void)
 	filter();
 	round_trips();
 	poor();
+	escalates();
 	who_asks();
 	return tap_done();
 }
