@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Workloads on Boehm's collector that know nothing of spillway, for bench/gc,
- * which compiles this where <gc.h> is there (cc -O2 gc-boehm.c -lgc).
+ * which compiles this where <gc.h> is there (cc -O2 -rdynamic gc-boehm.c -lgc).
  *
  * Usage: gc-boehm trees DEPTH | live MIB CHURN-MIB | pause N |
- *	event LIVE-MIB GARBAGE-MIB GO
+ *	event LIVE-MIB GARBAGE-MIB GO | burst GARBAGE-MIB GO
  *
- * Each prints one line: seconds (trees, live), microseconds p50 and p99
- * (pause), or, for event, "ready", and once GO exists the longest gap in
- * milliseconds that a thread saw which allocates all the while, since "ready".
+ * Each prints one line: seconds and a sum (trees, live), microseconds p50 and
+ * p99 (pause), or "ready", and once GO exists the number of objects that live
+ * (burst) or (event): the longest gap in milliseconds that a thread saw which
+ * allocates all the while; the objects that live; the longest hold of libgc's
+ * lock by a call that was made under it, in milliseconds; the same on the
+ * processor alone; how many; the bytes of free blocks then and at "ready".
+ *
+ * GC_call_with_alloc_lock() is libgc's, with a clock: it is found here first.
  */
+#define _GNU_SOURCE
 #define GC_THREADS
+#include <dlfcn.h>
 #include <gc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +28,57 @@
 #include <unistd.h>
 
 static double
-now(void)
+seconds(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double
+now(void)
+{
+	return seconds(CLOCK_MONOTONIC);
+}
+
+/* Guarded by libgc's lock. */
+static double longest_hold, longest_work;
+static long holds;
+
+struct held {
+	GC_fn_type function;
+	void *data;
+};
+
+static void *
+hold(void *argument)
+{
+	struct held *h = argument;
+	double start = now(), worked = seconds(CLOCK_THREAD_CPUTIME_ID);
+	void *result = h->function(h->data);
+
+	worked = seconds(CLOCK_THREAD_CPUTIME_ID) - worked;
+	if (worked > longest_work)
+		longest_work = worked;
+	if (now() - start > longest_hold)
+		longest_hold = now() - start;
+	holds++;
+	return result;
+}
+
+void *
+GC_call_with_alloc_lock(GC_fn_type function, void *data)
+{
+	static _Atomic(void *) real;
+	struct held h = { function, data };
+	void *next = atomic_load(&real);
+
+	if (!next) {
+		next = dlsym(RTLD_NEXT, "GC_call_with_alloc_lock");
+		atomic_store(&real, next);
+	}
+	return ((void *(*)(GC_fn_type, void *))next)(hold, &h);
 }
 
 struct tree {
@@ -161,12 +214,11 @@ allocate(void *unused)
 	return unused;
 }
 
-static void
-event(long live_mib, long garbage_mib, const char *go)
+/* What lives; and what was dropped. */
+static struct node *
+live_and_garbage(long live_mib, long garbage_mib)
 {
 	struct node *kept;
-	pthread_t thread;
-	long left = 0;
 
 	garbage = GC_MALLOC((size_t)garbage_mib * sizeof(void *));
 	fill(&kept, live_mib << 20);
@@ -174,16 +226,51 @@ event(long live_mib, long garbage_mib, const char *go)
 		fill(&garbage[i], 1 << 20);
 	for (long i = 0; i < garbage_mib; i++)
 		garbage[i] = NULL;
-	pthread_create(&thread, NULL, allocate, NULL);
+	return kept;
+}
+
+static void
+wait_for(const char *go)
+{
 	puts("ready");
 	fflush(stdout);
 	while (access(go, F_OK) != 0)
 		usleep(10000);
+}
+
+static long
+length(const struct node *n)
+{
+	long many = 0;
+
+	for (; n; n = n->next)
+		many++;
+	return many;
+}
+
+static void
+event(long live_mib, long garbage_mib, const char *go)
+{
+	struct node *kept = live_and_garbage(live_mib, garbage_mib);
+	size_t before = GC_get_free_bytes();
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, allocate, NULL);
+	wait_for(go);
 	over = 1;
 	pthread_join(thread, NULL);
-	for (const struct node *n = kept; n; n = n->next)
-		left++;
-	printf("%.3f %ld\n", gap * 1e3, left);
+	printf("%.3f %ld %.3f %.3f %ld %zu %zu\n", gap * 1e3, length(kept),
+	       longest_hold * 1e3, longest_work * 1e3, holds,
+	       GC_get_free_bytes(), before);
+}
+
+static void
+burst(long garbage_mib, const char *go)
+{
+	struct node *kept = live_and_garbage(64, garbage_mib);
+
+	wait_for(go);
+	printf("%ld\n", length(kept));
 }
 
 int
@@ -200,6 +287,8 @@ main(int argc, char **argv)
 		pauses(atoi(argv[2]));
 	else if (strcmp(what, "event") == 0 && argc == 5)
 		event(atol(argv[2]), atol(argv[3]), argv[4]);
+	else if (strcmp(what, "burst") == 0 && argc == 4)
+		burst(atol(argv[2]), argv[3]);
 	else
 		return 2;
 	return 0;

@@ -57,7 +57,7 @@ bench_cache_libs = libspillway.la -lurcu-cds $(LIBURCU_BP_LIBS) -lm
 %C%_threads_SOURCES = %D%/threads.c $(bench_base)
 
 EXTRA_DIST += %D%/README.md %D%/cached %D%/compare %D%/run
-EXTRA_DIST += %D%/gc %D%/gc-boehm.c
+EXTRA_DIST += %D%/gc %D%/gc-boehm.c %D%/gc_programs.py
 integration_tests += %D%/cached.t %D%/smoke.t
 
 # Usable from the build directory: build/bench/run finds its programs beside

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Each bench program runs for about 10 ms, plain and under the preload, and
 # prints rows of seven columns; bad arguments are named with exit status 2;
-# bench/run and bench/compare do their work on a smoke run.
+# bench/run, bench/compare and bench/gc do their work on a smoke run.
 #
 # The checks are functions called by name:
 # shellcheck disable=SC2317
@@ -10,6 +10,7 @@ set -u
 
 build=${SPILLWAY_BUILD:-$(pwd)}
 bench=$build/bench
+gc=$(cd "$(dirname "$0")" && pwd)/gc
 library=$build/libspillway-malloc.so
 results=$(mktemp -d) || exit 99
 trap 'rm -rf "$results"' EXIT
@@ -45,6 +46,19 @@ rows()
 	shift 2
 	env LD_PRELOAD="$preload" "$bench/$program" "$@" --smoke \
 		>"$results/rows" || return 1
+	well_formed
+}
+
+# gc_rows WORDS: the same of bench/gc.
+gc_rows()
+{
+	SPILLWAY_BUILD=$build "$gc" --smoke "$@" >"$results/rows"
+	status=$?
+	well_formed && return "$status"
+}
+
+well_formed()
+{
 	cat "$results/rows"
 	awk -F '\t' '
 		/^#/ { head++; next }
@@ -145,6 +159,29 @@ if [ -e "$library" ]; then
 		"$bench/compare" "$results/tsv/glibc.tsv" "$results/nofile"
 else
 	skip "run does all suites" "no $library"
+fi
+if [ ! -e "$library" ]; then
+	skip "gc" "no $library"
+else
+	check "gc has a help text" env SPILLWAY_BUILD="$build" "$gc" --help
+	check "gc names a bad suite" named nothing \
+		env SPILLWAY_BUILD="$build" "$gc" nothing
+	check "gc names a program that is not there" named noprogram \
+		env SPILLWAY_BUILD="$build" "$gc" --only noprogram
+	check "gc names a library that is not there" named /no/build \
+		env SPILLWAY_BUILD=/no/build "$gc" event
+	check "gc idle prints rows" gc_rows idle --only none
+	if echo '#include <gc.h>' | "${CC:-cc}" -E - >/dev/null 2>&1; then
+		check "gc prints rows for Boehm's collector" \
+			gc_rows event pause elastic
+	else
+		skip "gc prints rows for Boehm's collector" "no libgc-dev"
+	fi
+	if command -v lua5.4 >/dev/null; then
+		check "gc burst prints rows" gc_rows burst --only lua
+	else
+		skip "gc burst prints rows" "no lua5.4"
+	fi
 fi
 echo "1..$number"
 exit $((failed > 0))
