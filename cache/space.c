@@ -66,6 +66,13 @@ charge(struct spw_cache *c, struct segment *s, uint32_t bytes)
 	gate_charge(bytes);
 }
 
+/* Who asks for numbers reads it without the lock that merges hold. */
+static void
+note(uint32_t *place, uint32_t value)
+{
+	__atomic_store_n(place, value, __ATOMIC_RELAXED);
+}
+
 /* With the shard's lock held: room for an entry, or false. */
 static bool
 bump(struct spw_cache *c, struct shard *shard, size_t bytes,
@@ -77,7 +84,7 @@ bump(struct spw_cache *c, struct shard *shard, size_t bytes,
 		return false;
 	*space = (struct space){ shard->segment, shard->generation,
 				 shard->filled_bytes };
-	shard->filled_bytes += (uint32_t)bytes;
+	note(&shard->filled_bytes, shard->filled_bytes + (uint32_t)bytes);
 	shard->entries++;
 	s = segment_at(shard->segment);
 	while (s->charged_bytes < shard->filled_bytes)
@@ -93,7 +100,7 @@ seal(struct spw_cache *c, struct shard *shard)
 		return;
 	segment_seal(shard->segment, shard->filled_bytes, shard->entries,
 		     atomic_fetch_add(&c->seals, 1));
-	shard->segment = 0;
+	note(&shard->segment, 0);
 	cache_look_at_era(c);
 	atomic_store_explicit(&c->starved, false, memory_order_relaxed);
 }
@@ -332,9 +339,9 @@ take_back(struct spw_cache *c, uint32_t segment)
 static void
 fill(struct shard *shard, uint32_t segment, uint32_t generation)
 {
-	shard->segment = segment;
+	note(&shard->segment, segment);
 	shard->generation = generation;
-	shard->filled_bytes = 0;
+	note(&shard->filled_bytes, 0);
 	shard->entries = 0;
 }
 
@@ -462,7 +469,7 @@ space_unalloc_merged(struct spw_cache *c, size_t bytes)
 {
 	struct shard *shard = merged_shard(c);
 
-	shard->filled_bytes -= (uint32_t)bytes;
+	note(&shard->filled_bytes, shard->filled_bytes - (uint32_t)bytes);
 	shard->entries--;
 }
 
@@ -547,6 +554,21 @@ space_fork_child(struct spw_cache *c)
 	settle_child(c);
 }
 
+/* Of merges': as of a moment ago, or so. */
+static uint64_t
+live_bytes(const struct shard *shard)
+{
+	uint32_t segment = __atomic_load_n(&shard->segment, __ATOMIC_RELAXED);
+	uint32_t filled = __atomic_load_n(&shard->filled_bytes,
+					  __ATOMIC_RELAXED);
+	uint32_t dead;
+
+	if (!segment)
+		return 0;
+	dead = atomic_load(&segment_at(segment)->dead_bytes);
+	return filled > dead ? filled - dead : 0;
+}
+
 uint64_t
 space_live_bytes(struct spw_cache *c)
 {
@@ -561,15 +583,13 @@ space_live_bytes(struct spw_cache *c)
 		    atomic_load(&s->state) == SEGMENT_SEALED)
 			bytes += s->filled_bytes - atomic_load(&s->dead_bytes);
 	}
-	for (unsigned i = 0; i <= CACHE_SHARDS_MAX; i++) {
+	for (unsigned i = 0; i < CACHE_SHARDS_MAX; i++) {
 		struct shard *shard = &c->shards[i];
 
 		base_lock(&shard->lock);
-		if (shard->segment)
-			bytes += shard->filled_bytes -
-				 atomic_load(&segment_at(shard->segment)
-						      ->dead_bytes);
+		bytes += live_bytes(shard);
 		base_unlock(&shard->lock);
 	}
+	bytes += live_bytes(merged_shard(c));
 	return bytes;
 }
