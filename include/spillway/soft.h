@@ -51,7 +51,8 @@ struct spw_soft_view {
 
 #ifndef SPW_NO_INLINE
 /* The common case: it is there, where its slot says, and as hot as can be.
- * Loads acquire, as in the library's (doc/CACHE-PROOF.md). */
+ * Loads acquire, as in the library's (doc/CACHE-PROOF.md). The slot's tag is a
+ * part of the handle that its entry has for a key: that is compared. */
 static inline const void *
 spw_soft_read_inline(struct spw_cache *cache, spw_soft_t soft)
 {
@@ -68,8 +69,7 @@ spw_soft_read_inline(struct spw_cache *cache, spw_soft_t soft)
 
 	if (__builtin_expect(ticket != (view->owner | (slot >> 37 & 0xfff)) ||
 				     __atomic_load_n(place, __ATOMIC_ACQUIRE) !=
-					     slot ||
-				     (slot >> 49) != (soft >> 32 & 0x7fff),
+					     slot,
 			     0))
 		return spw_soft_read(cache, soft);
 	__builtin_memcpy(&handle, entry + 8, sizeof handle);
