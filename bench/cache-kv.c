@@ -220,6 +220,10 @@ print_phase(unsigned store, unsigned phase, const char *params)
 		snprintf(row, sizeof row, "%s-ratio", phase_names[phase]);
 		figures_ratio(row, params, one, &figures[0][phase]);
 	}
+	/* Who has no such call looks one by one. */
+	if (store != 0 && phase == PEEK && figures[0][PEEK_MANY].count > 0)
+		figures_ratio("kv-peek-many-ratio", params, one,
+			      &figures[0][PEEK_MANY]);
 }
 
 static void
