@@ -3,7 +3,7 @@
  * Writers' sections, and what fork(2) does about them.
  *
  *	writer				forking thread
- *	read lock			liburcu's mutex: no grace period runs
+ *	read lock			liburcu's mutex: nobody registers
  *	busy[mine]++  (seq_cst)		fork_waits = 1  (seq_cst)
  *	fork_waits? then busy[mine]--	every busy == 0?
  *	  and sleep until it is over	... fork ...
@@ -11,7 +11,7 @@
  * A writer enters liburcu's section first: one that registers its thread
  * would otherwise wait for a mutex that the forking thread has, and that
  * thread for the writer. A writer that sleeps here sleeps in a read-side
- * section, which harms nobody, since grace periods are stopped by the mutex.
+ * section, which harms nobody: the fork waits for no grace period.
  */
 #include "cache/writer.h"
 

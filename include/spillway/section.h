@@ -9,7 +9,7 @@
  *
  * Caveats: a section costs a nanosecond or two, nests, never blocks. Inside,
  * do not sleep for long: memory that was given up waits for you. Never fork
- * inside: fork waits for grace periods.
+ * inside: fork may wait for a grace period.
  */
 #ifndef SPILLWAY_SECTION_H
 #define SPILLWAY_SECTION_H
