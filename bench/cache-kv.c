@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Many entries: what a look, a copy and a put take in spillway's cache, in
- * cds_lfht and in a hash table under a mutex.
+ * cds_lfht, in a hash table under a mutex, and in an array, which is the two
+ * loads that any of them takes.
  *
  * Each store runs in a child of its own, one after the other in each round:
  * `kv-fill` puts every key once, hot and cold mixed, then a sequence of keys
@@ -27,7 +28,7 @@
 #include "bench/tick.h"
 #include "bench/zipf.h"
 
-#define STORES 3
+#define STORES 4
 #define TIMED_OF 16
 
 static uint64_t keys = 1000000;
@@ -280,7 +281,7 @@ check_options(void)
 	if (!known)
 		fprintf(stderr,
 			"cache-kv: --only '%s': no store is called so "
-			"(spillway, lfht, mutex)\n",
+			"(spillway, lfht, mutex, array)\n",
 			only);
 	else if (value_bytes < 8 || value_bytes > STORE_VALUE_MAX)
 		fprintf(stderr, "cache-kv: --value %llu is not in 8 to 1M\n",
@@ -310,8 +311,8 @@ main(int argc, char **argv)
 		{ "max", "SIZE", "bound of the cache (5/4 of what is put)",
 		  &max_bytes, NULL, NULL },
 		{ "rounds", "N", "at most 101 (3)", &rounds, NULL, NULL },
-		{ "only", "STORE", "spillway, lfht or mutex (all)", NULL, &only,
-		  NULL },
+		{ "only", "STORE", "spillway, lfht, mutex or array (all)", NULL,
+		  &only, NULL },
 		{ 0 },
 	};
 	static const struct bench_program program = {

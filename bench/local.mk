@@ -24,7 +24,8 @@ bench_event = %D%/event.c %D%/event.h
 # Of the programs that hold spillway's cache beside its peers; they alone are
 # linked with the library.
 bench_rounds = %D%/rounds.c %D%/rounds.h
-bench_store = %D%/store.c %D%/store.h %D%/store_lfht.c %D%/store_mutex.c \
+bench_store = %D%/store.c %D%/store.h %D%/store_array.c \
+	%D%/store_lfht.c %D%/store_mutex.c \
 	%D%/store_spillway.c
 bench_tick = %D%/tick.c %D%/tick.h
 bench_zipf = %D%/zipf.c %D%/zipf.h

@@ -13,7 +13,8 @@ uint64_t hash_secret[4] = { 0x2d358dccaa6c78a5, 0x8bb84b93962eacc9,
 			    0x4b33a62ed433d4a3, 0x4d5a2da51de1aa47 };
 
 const struct store_type *const store_types[] = { &store_spillway, &store_lfht,
-						 &store_mutex, NULL };
+						 &store_mutex, &store_array,
+						 NULL };
 
 char *
 store_value(uint32_t id)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Key-value stores side by side: spillway's cache, liburcu's cds_lfht with
- * entries from malloc, and a chained hash table under one mutex.
+ * entries from malloc, a chained hash table under one mutex, and an array, the
+ * floor of them all.
  *
  * Usage: store = type->open(entries, max_bytes); type->put(store, ids, count,
  * value_bytes); type->peek(store, ids, count).
@@ -48,6 +49,7 @@ struct store_type {
 extern const struct store_type store_spillway;
 extern const struct store_type store_lfht;
 extern const struct store_type store_mutex;
+extern const struct store_type store_array;
 
 /* A # line of what spillway's cache says of itself. */
 void store_spillway_note(struct store *store, const char *when);
