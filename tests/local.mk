@@ -19,7 +19,7 @@ integration_tests += %D%/integration/symbols.t
 
 check_PROGRAMS += $(unit_tests) $(torture_tests)
 EXTRA_DIST += $(integration_tests) $(long_tests)
-EXTRA_DIST += %D%/thread.suppressions
+EXTRA_DIST += %D%/helgrind.suppressions %D%/thread.suppressions
 
 TESTS = $(unit_tests)
 if !SANITIZER

@@ -53,4 +53,4 @@ torture_tests += %D%/arena %D%/fork %D%/gate_heap %D%/reclaimable
 %C%_reclaimable_LDADD = $(heap_ldadd)
 endif
 
-long_tests += %D%/soak.t %D%/cache.long.t
+long_tests += %D%/soak.t %D%/cache.long.t %D%/helgrind.long.t
