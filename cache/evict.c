@@ -354,10 +354,10 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 			continue;
 		if ((!of_plan && sealed) || ask->cold_only)
 			break;
-		if (!of_plan) {
-			sealed = true;
+		/* Again where that was merged into what is open now. */
+		sealed = !of_plan;
+		if (sealed)
 			seal_all(c);
-		}
 		segment_grace();
 		of_plan = 0;
 		rest.target_bytes = goal(c, target) - went;
