@@ -15,16 +15,20 @@ core_torture = %D%/cache %D%/cache_wrap %D%/cache_kept %D%/cache_kept_wrap \
 	tests/unit/stock.c tests/unit/stock.h
 %C%_cache_LDADD = $(torture_ldadd)
 # Generations of 2 bits, which come round with every third open.
-%C%_cache_wrap_SOURCES = $(%C%_cache_SOURCES) $(cache_sources)
-%C%_cache_wrap_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_CACHE_GENERATION_BITS=2
-%C%_cache_wrap_LDADD = $(torture_ldadd)
+check_LTLIBRARIES += %D%/libcachewrap.la
+%C%_libcachewrap_la_SOURCES = $(cache_sources)
+%C%_libcachewrap_la_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_CACHE_GENERATION_BITS=2
+wrap_ldadd = %D%/libtorture.la %D%/libcachewrap.la $(test_ldadd)
+%C%_cache_wrap_SOURCES = $(%C%_cache_SOURCES)
+%C%_cache_wrap_CPPFLAGS = $(%C%_libcachewrap_la_CPPFLAGS)
+%C%_cache_wrap_LDADD = $(wrap_ldadd)
 # The same of one that loses nothing.
 %C%_cache_kept_SOURCES = %D%/cache_kept.c %D%/claims.c %D%/claims.h \
 	tests/unit/stock.c tests/unit/stock.h
 %C%_cache_kept_LDADD = $(torture_ldadd)
-%C%_cache_kept_wrap_SOURCES = $(%C%_cache_kept_SOURCES) $(cache_sources)
+%C%_cache_kept_wrap_SOURCES = $(%C%_cache_kept_SOURCES)
 %C%_cache_kept_wrap_CPPFLAGS = $(%C%_cache_wrap_CPPFLAGS)
-%C%_cache_kept_wrap_LDADD = $(torture_ldadd)
+%C%_cache_kept_wrap_LDADD = $(wrap_ldadd)
 %C%_gate_SOURCES = %D%/gate.c
 %C%_gate_LDADD = $(torture_ldadd)
 %C%_registry_SOURCES = %D%/registry.c \
