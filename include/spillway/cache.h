@@ -178,8 +178,9 @@ void spw_cache_abort(struct spw_reservation *reservation);
 
 /*
  * Gives at least so many bytes back to the kernel, the cold first, and
- * returns how many went: less where there is no more, or after 10 s. The
- * reclaimer does it; the caller waits, never inside a section (0 there).
+ * returns how many went: up to a segment of 2 MiB more, and what the index
+ * has to spare; less where there is no more, or after 10 s. The reclaimer
+ * does it; the caller waits, never inside a section (0 there).
  */
 uint64_t spw_cache_shrink(struct spw_cache *cache, uint64_t bytes);
 
