@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The bridge to a HotSpot JVM: G1, Serial, Shenandoah; 17 and 25 were tested.
+ * The bridge to a HotSpot JVM; 17 and 25 were tested (its heap: jvm_heap.c).
  *
  * Conditions: JNI_GetCreatedJavaVMs() knows of a VM, which it does once that
  * is whole (asked every millisecond from the start on, 0 of 25 failed).
- * Parallel, and Serial below -Xms, do not shrink but for jvm_sweep.c, ZGC does
- * so after ZUncommitDelay: they are asked ever more rarely, as what gives
- * nothing is.
+ * Serial below -Xms does not shrink but for jvm_sweep.c, Parallel in part where
+ * it is asked as System.gc() asks, ZGC after ZUncommitDelay: they are asked
+ * ever more rarely, as what gives nothing is.
  *
  * Why it is safe: a collection is the documented invocation and JVMTI
  * interface, used by a thread that attaches as a daemon for the time of a
@@ -55,6 +55,7 @@ struct attach_arguments {
 };
 
 static int (*created_vms)(interface *vms, int vms_max, int *count);
+static void (*program_collects)(void);
 
 #define AT(object, place, type) ((type)(*(object))[place])
 
@@ -69,6 +70,15 @@ find_vm(void)
 	return vm;
 }
 
+bool
+jvm_is_collector(void)
+{
+	interface vm = find_vm(), jni;
+
+	return vm && AT(vm, VM_GET_ENV, int (*)(interface, interface *, int))(
+			     vm, &jni, JNI_VERSION) != 0;
+}
+
 static int
 probe(bool attached, const char **why)
 {
@@ -78,6 +88,8 @@ probe(bool attached, const char **why)
 		return -ENOENT;
 	if (!find_vm())
 		return -EAGAIN;
+	if (!symbols_find("libjvm.so", "JVM_GC", &program_collects))
+		program_collects = NULL;
 	jvm_heap_found();
 	jvm_sweep_found();
 	return 0;
@@ -110,8 +122,11 @@ force(interface vm)
 		return;
 	if (sweeps)
 		jvm_sweep_begin(jvmti);
-	while (rounds-- > 0)
-		AT(jvmti, JVMTI_FORCE_GC, int (*)(interface))(jvmti);
+	if (jvm_heap_shrinks_for_program() && program_collects)
+		program_collects();
+	else
+		while (rounds-- > 0)
+			AT(jvmti, JVMTI_FORCE_GC, int (*)(interface))(jvmti);
 	if (sweeps)
 		jvm_sweep_end(jvmti);
 	AT(jvmti, JVMTI_DISPOSE, int (*)(interface))(jvmti);

@@ -9,6 +9,7 @@
 #ifndef GC_BRIDGE_JVM_HEAP_H
 #define GC_BRIDGE_JVM_HEAP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,8 +26,17 @@ void jvm_heap_tune(uint64_t headroom_bytes);
 /* Nanoseconds until jvm_heap_tune() has something to do; 0: nothing. */
 uint64_t jvm_heap_again(void);
 
+/* A VM was found that takes memory while it collects, the program running. */
+extern _Atomic bool jvm_heap_copies_beside;
+
+/* Whether the calling thread is the VM's own, none of Java's. Anywhere. */
+bool jvm_is_collector(void);
+
 /* Whether one collection does not shrink the heap as far as it may. */
 bool jvm_heap_shrinks_in_steps(void);
+
+/* Whether only a collection that the program asks for shrinks the heap. */
+bool jvm_heap_shrinks_for_program(void);
 
 /* Whether memory goes back some time after the collection. */
 bool jvm_heap_gives_late(void);

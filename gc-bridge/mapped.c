@@ -28,12 +28,15 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <spillway/export.h>
 
+#include "base/clock.h"
 #include "base/settings.h"
 #include "gc-bridge/interrupted.h"
+#include "gc-bridge/jvm_heap.h"
 #include "gc-bridge/node.h"
 #include "pressure/core.h"
 #include "pressure/gate.h"
@@ -87,6 +90,23 @@ in_handler(void)
 	return is;
 }
 
+/* A JVM that collects beside the program, and takes memory for that: who
+ * allocates waits from the soft watermark on, who collects never. */
+static void
+brake(void)
+{
+	const struct timespec step = { .tv_nsec = CLOCK_MS };
+	uint64_t until = clock_now_ns() + settings()->gate_ns;
+	int saved = errno;
+
+	if (jvm_is_collector())
+		return;
+	while (atomic_load(&gate_credit) <= 0 && !gate_fork_waits() &&
+	       clock_now_ns() < until)
+		nanosleep(&step, NULL);
+	errno = saved;
+}
+
 static inline void
 count(const void *caller, size_t bytes, int protection, int flags)
 {
@@ -108,7 +128,10 @@ count(const void *caller, size_t bytes, int protection, int flags)
 			gate_start();
 	} else if (settings()->threads != SETTINGS_THREADS_NEVER ||
 		   !in_handler()) {
-		gate_wait((size_t)by);
+		if (atomic_load(&jvm_heap_copies_beside))
+			brake();
+		else
+			gate_wait((size_t)by);
 	}
 }
 
