@@ -40,3 +40,7 @@ EXTRA_DIST += %D%/README.md
 # An addon for Node, which `make` in its folder or its test builds.
 EXTRA_DIST += %D%/node/Makefile %D%/node/binding.c %D%/node/index.js \
 	%D%/node/package.json
+# Runtimes that must call themselves; their tests build them.
+EXTRA_DIST += %D%/go/attach.go %D%/go/go.mod %D%/go/register.c
+EXTRA_DIST += %D%/asked/Makefile %D%/asked/Spillway.cs %D%/asked/asked.c \
+	%D%/asked/asked.h %D%/asked/spillway.lisp

@@ -40,6 +40,8 @@ integration_tests += %D%/bindings.t %D%/cached.t %D%/cached-neighbour.t \
 	%D%/signals.t \
 	%D%/survive.t
 long_tests += %D%/cached.long.t %D%/gc.long.t %D%/survive.long.t
+# Runtimes that attach themselves (examples/); where they are installed.
+long_tests += %D%/gc-asked.t %D%/gc-go.t
 
 # Collectors. The C program is compiled by its test, where <gc.h> is there.
 integration_tests += %D%/gc-boehm.t %D%/gc-cpython.t %D%/gc-jvm.t %D%/gc-ruby.t %D%/gc-two.t

@@ -1,0 +1,3 @@
+module spillway.example/go
+
+go 1.19
