@@ -43,4 +43,4 @@ EXTRA_DIST += %D%/node/Makefile %D%/node/binding.c %D%/node/index.js \
 # Runtimes that must call themselves; their tests build them.
 EXTRA_DIST += %D%/go/attach.go %D%/go/go.mod %D%/go/register.c
 EXTRA_DIST += %D%/asked/Makefile %D%/asked/Spillway.cs %D%/asked/asked.c \
-	%D%/asked/asked.h %D%/asked/spillway.lisp
+	%D%/asked/spillway.lisp

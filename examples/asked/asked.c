@@ -2,6 +2,7 @@
 /*
  * Hands spillway's request to a thread of the runtime's and waits for the
  * answer: for runtimes whose collector is called in their own language alone.
+ * Plain types, so that any foreign function interface can call it.
  *
  * spillway -> collect (its own thread) -> wanted -> asked_wait (the runtime's
  * thread) -> ... -> asked_done -> collect returns.
@@ -14,8 +15,6 @@
  * PATIENCE_S, and the request is taken back: not now. All statics are guarded
  * by `lock`, but `gc`, which asked_start() alone touches.
  */
-#include "asked.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -26,6 +25,19 @@
 #include <spillway/spillway.h>
 
 #define PATIENCE_S 2
+
+/* Registers under the name, up to 63 bytes. NULL, or why not (static). */
+const char *asked_start(const char *name);
+
+/*
+ * Waits until memory is wanted (1), for so long at most (0); negative: for
+ * ever. -1 where asked_start() was not called. Blocks in a condition variable:
+ * to be called where the runtime may stop its world meanwhile.
+ */
+int asked_wait(int milliseconds);
+
+/* The collection is over. */
+void asked_done(void);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t news = PTHREAD_COND_INITIALIZER;
