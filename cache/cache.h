@@ -27,7 +27,7 @@
 #include "pressure/jobs.h"
 
 #define CACHE_SHARDS_MAX 8u
-/* In reserve: a 16th of the cache up to FEW, from there on a 32nd: what is
+/* In reserve: a 16th of the cache up to FEW, later on a 64th: what is
  * inserted while the reclaimer merges, and waits for a grace period. */
 #define CACHE_SPARES_FEW 8u
 #define CACHE_SPARES_MAX 32u

@@ -183,7 +183,7 @@ space_spares_wanted(const struct spw_cache *c)
 	if (wanted < 1)
 		return 1;
 	if (wanted > CACHE_SPARES_FEW)
-		wanted = segments / 32 > CACHE_SPARES_FEW ? segments / 32 :
+		wanted = segments / 64 > CACHE_SPARES_FEW ? segments / 64 :
 							    CACHE_SPARES_FEW;
 	return wanted < CACHE_SPARES_MAX ? wanted : CACHE_SPARES_MAX;
 }
