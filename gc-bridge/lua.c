@@ -15,7 +15,7 @@
  * memory", since Lua does not collect within a step of its collector; but
  * there it makes objects in finalizers alone; of those, and of a state that
  * closes, LUA_GCISRUNNING tells. (Lua's own tests run so: EMERGENCYGCTESTS.)
- * Not for a Lua that was built with a lua_lock().
+ * Not for a Lua with a lua_lock(), or a state whose allocator others use, too.
  *
  * An ordinary cycle begins behind it: it runs finalizers, and shrinks what
  * such a collection may not. Between requests an allocation costs some loads.
@@ -45,6 +45,7 @@
 #define PATIENCE_NS (5 * CLOCK_S)
 #define OTHERS_NS (100 * CLOCK_MS)
 #define UNSAID_MAX (64l << 10)
+#define STATE_BYTES_MIN 600
 #define RELEASE_MIN '4'
 
 /* lua.h of 5.4. */
@@ -66,6 +67,9 @@ struct state {
 	/* Bytes more than are in `heap_bytes`. */
 	int64_t unsaid;
 	int64_t before_kib;
+	/* Other states have its allocator, maybe on other threads: never
+	 * asked again, and not counted. */
+	_Atomic bool shared;
 };
 
 static int (*control)(struct lua_State *, int what, ...); /* lua_gc */
@@ -130,6 +134,9 @@ say(struct state *s)
 static inline void
 count(struct state *s, size_t less, size_t more)
 {
+	if (base_unlikely(
+		    atomic_load_explicit(&s->shared, memory_order_relaxed)))
+		return;
 	s->unsaid += (int64_t)more - (int64_t)less;
 	if (base_unlikely(s->unsaid > UNSAID_MAX || s->unsaid < -UNSAID_MAX))
 		say(s);
@@ -182,6 +189,23 @@ begin_collection(struct state *s)
 	return true;
 }
 
+/* A state, not a thread of one (some 200 bytes). */
+static bool
+makes_state(const void *block, size_t type, size_t bytes)
+{
+	return !block && type == LUA_TTHREAD && bytes >= STATE_BYTES_MIN;
+}
+
+/* The program made another state with what lua_getallocf() said. */
+static void
+share(struct state *s)
+{
+	if (atomic_exchange(&s->shared, true))
+		return;
+	atomic_fetch_sub(&states, 1);
+	futex_wake(&answers, FUTEX_ALL);
+}
+
 static bool
 makes_object(const void *block, size_t type)
 {
@@ -198,7 +222,8 @@ allocate_state(struct state *s, void *block, size_t old_bytes, size_t bytes)
 		count(s, block ? old_bytes : 0, bytes);
 	if (!block) {
 		s->block = got;
-	} else if (!bytes && s->L) { /* else lua_make() frees it */
+	} else if (!bytes && s->L && !atomic_load(&s->shared)) {
+		/* else lua_make() frees it, or others have it */
 		say(s);
 		free(s);
 		atomic_fetch_sub(&states, 1);
@@ -216,8 +241,10 @@ allocate(void *context, void *block, size_t old_bytes, size_t bytes)
 
 	if (base_unlikely(block == s->block))
 		return allocate_state(s, block, old_bytes, bytes);
+	if (base_unlikely(makes_state(block, old_bytes, bytes)))
+		share(s);
 	if (base_unlikely(request != s->seen) && s->L &&
-	    makes_object(block, old_bytes)) {
+	    makes_object(block, old_bytes) && !atomic_load(&s->shared)) {
 		if (s->seen == REFUSED)
 			end_collection(s);
 		else if (begin_collection(s))
@@ -234,10 +261,14 @@ allocate(void *context, void *block, size_t old_bytes, size_t bytes)
 static struct state *
 new_state(lua_allocator *theirs, void *context)
 {
-	struct state *s = calloc(1, sizeof *s);
+	struct state *s = calloc(1, sizeof *s), *other = context;
 
 	if (!s)
 		return NULL;
+	if (theirs == allocate) { /* as another state has it */
+		theirs = other->allocate;
+		context = other->context;
+	}
 	s->allocate = theirs;
 	s->context = context;
 	s->seen = atomic_load(&wanted);

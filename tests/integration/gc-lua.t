@@ -150,6 +150,23 @@ end
 print(s, load("x = ", "=bad"))
 """
 
+# States of which each has the allocator of the first, on four threads.
+TWINS = """
+local twins = assert(package.loadlib(arg[1], "luaopen_twins"))()
+for i = 1, 3 do
+	print(twins([[
+		local sum = 0
+		for r = 1, 60 do
+			local t = {}
+			for i = 1, 2000 do t[i] = { tostring(i) } end
+			setmetatable({}, { __gc = function() t[1] = {} end })
+			sum = sum + #t[2000][1]
+		end
+		return sum]]))
+end
+os.exit(3, true)
+"""
+
 
 def stays(tap, what, command, conf, expected, name="lua"):
     """A stopped collector is not started."""
@@ -201,6 +218,23 @@ def stock(tap, command):
     runtime.churn = command("leaks", LEAKS)
     runtime.survives("lua5.4 that leaves strings", 160, 250000,
                      alone="killed")
+
+
+def shared(tap, folder, command):
+    """States with the allocator of another's: nobody's is asked."""
+    module = os.path.join(folder, "twins.so")
+    source = os.path.join(harness.SOURCE, "gc_lua_twins.c")
+    flags = harness.run(["pkg-config", "--cflags", "lua5.4"])
+    done = harness.run([os.environ.get("CC", "cc"), "-O2", "-pthread",
+                        "-shared", "-fPIC", "-o", module, source] +
+                       flags.stdout.split())
+    if flags.returncode or done.returncode:
+        tap.skip("states that share an allocator",
+                 "no liblua5.4-dev or compiler")
+        return
+    Runtime(tap, "lua", None, None).hammer(
+        "states that share an allocator",
+        command("twins", TWINS) + [module], max(gcs.RUNS // 2, 2))
 
 
 def host(tap, folder, command):
@@ -308,6 +342,7 @@ def main():
             return [program, path]
 
         stock(tap, command)
+        shared(tap, folder, command)
         host(tap, folder, command)
         script_alone(tap, lambda name: [
             lua, os.path.join(folder, name + ".lua")])

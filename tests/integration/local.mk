@@ -48,7 +48,7 @@ integration_tests += %D%/gc-boehm.t %D%/gc-cpython.t %D%/gc-jvm.t %D%/gc-ruby.t 
 integration_tests += %D%/gc-node.t
 integration_tests += %D%/gc-lua.t
 integration_tests += %D%/gc-ocaml.t %D%/gc-php.t
-EXTRA_DIST += %D%/gc_lua.c
+EXTRA_DIST += %D%/gc_lua.c %D%/gc_lua_twins.c
 EXTRA_DIST += %D%/gcs.py %D%/gc_boehm.c %D%/gc_soft.c
 EXTRA_DIST += %D%/cached.py %D%/cached_scripts.py \
 	%D%/harness.py %D%/survival.py %D%/survive
