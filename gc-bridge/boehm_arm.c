@@ -13,11 +13,13 @@
  *  - hooks the heap's growth. The hook runs under libgc's lock on a thread of
  *    the program's: it starts our threads once, and tunes.
  *
- * Elastic: libgc collects when as much was allocated as a third of the heap
- * (free_space_divisor 3), however much memory there is. While headroom is
- * plenty, a collection is put off until a part of the headroom was allocated
- * (GC_set_min_bytes_allocd); as the headroom shrinks so does that, down to
- * libgc's own values. Plain stores that libgc reads under its lock.
+ * Elastic: libgc collects when as much was allocated as two thirds of what
+ * lives (free_space_divisor 3), however much memory there is. While headroom is
+ * plenty, that is twice what lives (1), and no less than a part of the headroom
+ * (GC_set_min_bytes_allocd); as the headroom shrinks, libgc's own values are
+ * back. No more: objects do not move, so that what is spread over a heap many
+ * times its size keeps all of it, whoever asks. Plain stores that libgc reads
+ * under its lock.
  */
 #include "gc-bridge/boehm.h"
 
@@ -31,12 +33,15 @@
 /* Of the headroom, what may be allocated between two collections. */
 #define HEADROOM_SHARE 8
 #define LEAST_BYTES (16ul << 20)
-#define MOST_BYTES (512ul << 20)
+#define MOST_BYTES (128ul << 20)
+/* So many times the heap must be free: it may triple, and others grow. */
+#define HEADROOM_HEAPS 8
 
 static _Atomic bool armed, threads_seen, hooked;
 static _Atomic int arming; /* threads inside GC_init() */
 static void (*next_resize)(boehm_word bytes);
-static size_t min_before; /* libgc's own value */
+static size_t min_before; /* libgc's own values */
+static boehm_word divisor_before;
 
 bool
 boehm_is_armed(void)
@@ -49,10 +54,16 @@ boehm_tune(uint64_t headroom_bytes)
 {
 	const struct boehm *b = boehm();
 	uint64_t part = headroom_bytes / HEADROOM_SHARE;
+	bool is_plenty;
 
 	if (!atomic_load(&hooked) || !b->set_min_bytes_allocd)
 		return;
-	if (headroom_bytes == UINT64_MAX || part < LEAST_BYTES) {
+	if (headroom_bytes == UINT64_MAX)
+		headroom_bytes = part = 0;
+	is_plenty = headroom_bytes / HEADROOM_HEAPS >= b->get_heap_size();
+	if (divisor_before)
+		b->set_free_space_divisor(is_plenty ? 1 : divisor_before);
+	if (part < LEAST_BYTES) {
 		b->set_min_bytes_allocd(min_before);
 		return;
 	}
@@ -87,6 +98,8 @@ hook_growth(void)
 	min_before = b->get_min_bytes_allocd();
 	if (!min_before)
 		min_before = 1;
+	if (b->get_free_space_divisor && b->set_free_space_divisor)
+		divisor_before = b->get_free_space_divisor();
 	next_resize = b->get_on_heap_resize();
 	atomic_store(&hooked, true);
 	b->set_on_heap_resize(resized);
