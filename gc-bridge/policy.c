@@ -17,8 +17,8 @@
  * growth enough; but after one that gained little, only when eight times its
  * duration is over (doubled again each time): a concurrent collector may have
  * lost a race that it wins next time (Shenandoah). Where the last was below
- * critical and gained little, a full one is due as soon as it is critical: a
- * program that has dropped all and idles grows no more. One that makes no long
+ * critical, one is due as soon as it is critical: a program that has dropped
+ * all and idles grows no more. One that makes no long
  * pause (V8 marks in steps) is due for an eighth at every level, and twice a
  * second at most.
  */
@@ -87,7 +87,7 @@ policy_due(const struct policy *p, const struct policy_now *now)
 	    (!p->poor || since >= p->took_ns * POOR_SHARE << doublings))
 		return true;
 	if (now->level == SPW_LEVEL_CRITICAL && p->level < now->level &&
-	    p->poor && since >= p->took_ns)
+	    since >= p->took_ns)
 		return true;
 	if (now->level == SPW_LEVEL_CRITICAL && !p->poor)
 		return false;

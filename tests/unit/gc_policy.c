@@ -103,6 +103,10 @@ escalates(void)
 		    100 * MIB, 99 * MIB);
 	tap_ok(!due(&p, 60 * CLOCK_S, 99 * MIB, SPW_LEVEL_CRITICAL),
 	       "and a full one once");
+	policy_note(&p, SPW_LEVEL_MEDIUM, 90 * CLOCK_S, 100 * CLOCK_S,
+		    100 * MIB, 80 * MIB);
+	tap_ok(due(&p, 10 * CLOCK_S, 80 * MIB, SPW_LEVEL_CRITICAL),
+	       "a moderate one that gained something is not the last word");
 }
 
 static void
