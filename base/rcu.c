@@ -6,28 +6,6 @@
  * Called by programs (spw_read_lock) and by the threads of pressure/, which
  * set the mark when they start. No lock; the mark is thread-local.
  *
- * liburcu looks at its readers a hundred times, which is over in 5 us, then
- * sleeps for 10 ms; a section in which a page fault or a sweep falls is longer
- * than that, and where somebody writes all the time every third wait was met
- * by one. So readers are remembered here and looked at until each was seen
- * outside of a section:
- *
- *	reader				who waits
- *	readers[n] = mine  (first time)	what is given up is out of reach
- *	ctr = inside			membarrier
- *	(compiler barrier)		ctr of each: outside?
- *	looks				membarrier
- *	ctr = outside  (release)	reuse
- *
- * membarrier(2) falls somewhere between two instructions of each reader: what
- * comes before it, who waits sees; what comes after it sees that what is given
- * up is out of reach. A section seen as begun may be a later one: then this
- * waits for too much, never for too little. Who is not seen outside within
- * QUICK_NS, as is one who leaves a section only to enter the next, is left to
- * liburcu, whose phases tell the one from the other.
- *
- * A reader that liburcu has for a thread is one of another after its end;
- * its memory stays.
  */
 #include "base/rcu.h"
 
@@ -120,6 +98,30 @@ is_outside(const struct urcu_bp_reader *reader, uint64_t until_ns)
 	}
 }
 
+/*
+ * liburcu looks at its readers a hundred times, which is over in 5 us, then
+ * sleeps for 10 ms; a section in which a page fault or a sweep falls is longer
+ * than that, and where somebody writes all the time every third wait was met
+ * by one. So readers are remembered here and looked at until each was seen
+ * outside of a section:
+ *
+ *	reader				who waits
+ *	readers[n] = mine  (first time)	what is given up is out of reach
+ *	ctr = inside			membarrier
+ *	(compiler barrier)		ctr of each: outside?
+ *	looks				membarrier
+ *	ctr = outside  (release)	reuse
+ *
+ * membarrier(2) falls somewhere between two instructions of each reader: what
+ * comes before it, who waits sees; what comes after it sees that what is given
+ * up is out of reach. A section seen as begun may be a later one: then this
+ * waits for too much, never for too little. Who is not seen outside within
+ * QUICK_NS, as is one who leaves a section only to enter the next, is left to
+ * liburcu, whose phases tell the one from the other.
+ *
+ * A reader that liburcu has for a thread is one of another after its end;
+ * its memory stays.
+ */
 static bool
 wait_quickly(void)
 {

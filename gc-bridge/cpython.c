@@ -2,8 +2,8 @@
 /*
  * The bridge to CPython 3.7 and later: a static python3 or libpython.
  *
- * Conditions: the interpreter's symbols are in the process, it is initialised
- * and not finalizing. The main interpreter alone.
+ * Conditions: its symbols are in the process, the main interpreter (the others
+ * are left alone) is initialised and not finalizing.
  *
  * Why it is safe:
  *  - The collection runs on the main thread, as a pending call between two
@@ -22,7 +22,6 @@
  *    or sleeps for ever: ours holds nothing then, and bridge.c expects it.
  *  - gc.disable() is respected at level medium. At critical the collector is
  *    enabled around the call and disabled again, under the GIL.
- *
  * What is freed goes to malloc and comes back in the FREE tier, behind us.
  */
 #include <errno.h>

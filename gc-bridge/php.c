@@ -6,9 +6,9 @@
  * are in thread storage that only their thread can name), of version 8.2.
  * Where EG(vm_interrupt) lies depends on the version: 546 bytes into
  * executor_globals, of which landmarks are checked: a pointer to the end of
- * the symbol table cache, the size of a stack page, and the opcodes of a thrown
- * exception, which hold from the first request on. Not the module in Apache,
- * which is unloaded and loaded.
+ * the symbol table cache, the size of a stack page, the opcodes of exceptions,
+ * all there from the first request on. Not the module in Apache, which is
+ * unloaded and loaded.
  *
  * Why it is safe: the collection runs on the program's own thread, in
  * zend_interrupt_function, between two opcodes (a call, a jump back), where
@@ -17,9 +17,8 @@
  * a timer's signal handler sets; it is set again until the request is taken,
  * since the engine clears it at the start of a script. Who had the function
  * before us is called as well. It waits for the next time inside a collection,
- * of whose destructors the code comes by here, and while an exception is on
- * its way: the jump to a catch block passes here too, and a destructor would
- * throw the exception again, from outside of the try block.
+ * whose destructors come by here, and while an exception is on its way: so does
+ * the jump to its catch block, and a destructor would throw it again there.
  *
  * gc_disable() and zend.enable_gc=0 are respected: then free pages alone are
  * given back. Destructors run there, as in any collection. A script that
