@@ -5,7 +5,6 @@
  *
  * Called by programs (spw_read_lock) and by the threads of pressure/, which
  * set the mark when they start. No lock; the mark is thread-local.
- *
  */
 #include "base/rcu.h"
 
