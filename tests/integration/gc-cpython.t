@@ -70,6 +70,22 @@ for i in range(int(sys.argv[1])):
 print(total)
 """
 
+# The same by three threads, which share 200 MiB: in a long run.
+THREE = NODE + """
+gc.disable()
+sums = [0] * 3
+def work(which):
+    for i in range(int(sys.argv[1])):
+        some = [Node(k) for k in range(1000)]
+        sums[which] += sum(n.number for n in some)
+        time.sleep(0.004)
+threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(sums)
+sys.exit(3)
+"""
+
 SHORT = NODE + """
 made = [Node(i) for i in range(60000)]
 print(len(made))
@@ -123,6 +139,10 @@ def main():
         runtime.churn = command("leaks", LEAKS)
         runtime.survives("python that leaves cycles", 300, 1500,
                          alone="killed")
+        if gcs.SECONDS > 10:
+            runtime.churn = command("three", THREE)
+            runtime.survives("three threads that leave cycles", 200, 1200,
+                             alone="killed")
     tap.end()
 
 
