@@ -124,10 +124,10 @@ def main():
         runtime.returns("python", 250, 60, settle=1.0)
         burst = gcs.Burst(runtime.burst, "gc:cpython", STAY_DISABLED="1")
         gcs.time.sleep(1.2)
-        gcs.reclaim(burst.pid)
+        gcs.collected(burst.pid, "cpython")
         gcs.time.sleep(1)
         gcs.reclaim(burst.pid)
-        after = burst.resident()
+        after = burst.falls(60)
         code, out = burst.end()
         tap.ok(code == 3 and out.split("\n")[1].endswith("False") and
                after <= 60, "gc.disable() stays, and is overruled when all "

@@ -202,9 +202,8 @@ def addon(tap, runtime, node, folder):
     runtime.conf = None
     burst = gcs.Burst([node, "-r", index] + runtime.burst[1:], preload=False)
     before = burst.resident()
-    seen = collected(burst)
-    gcs.time.sleep(0.3)
-    after = burst.resident()
+    seen = gcs.collected(burst.pid, "node")
+    after = burst.falls(75)
     code, out = burst.end()
     tap.note(f"addon: {before} -> {after}")
     tap.ok(code == 3 and after <= 75 < 400 < before and
@@ -258,17 +257,6 @@ else
 """
 
 
-def collected(burst):
-    """Asks until there was a collection: a first request may only find."""
-    until = gcs.time.monotonic() + 5
-    seen = {}
-    while gcs.time.monotonic() < until and not seen.get("collections"):
-        gcs.reclaim(burst.pid, 1)
-        gcs.time.sleep(0.02)
-        seen = gcs.collectors(burst.pid).get("node", {})
-    return seen
-
-
 def main():
     tap = Tap()
     harness.need(tap, interposer=harness.interposer(), spillway=harness.cli())
@@ -290,8 +278,8 @@ def main():
         burst = gcs.Burst(command("asleep", ASLEEP), "gc:node,start:0")
         gcs.time.sleep(1)
         before = burst.resident()
-        collected(burst)
-        after = burst.resident()
+        gcs.collected(burst.pid, "node")
+        after = burst.falls(70)
         code, out = burst.end()
         tap.ok(before > 70 > after and code == 3 and out == "ready\n1000\n",
                "an event loop that sleeps without a timer is woken",
@@ -300,7 +288,7 @@ def main():
         runtime.stress("node, with workers", 3 * gcs.SECONDS)
         burst = gcs.Burst(command("sync", SYNC), "gc:node,start:0")
         gcs.time.sleep(1)
-        seen = collected(burst)
+        seen = gcs.collected(burst.pid, "node")
         code, out = burst.end()
         tap.ok(seen.get("collections", 0) >= 1 and code == 3 and
                out == "ready\ndone\n", "a script that is never in its event "
