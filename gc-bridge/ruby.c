@@ -46,6 +46,11 @@
 #define COMPACT_WORD "ruby-compact"
 #define COMPACT_PAGES_MAX 24000 /* of 16 KiB or more */
 #define COMPACT_ROUNDS 4
+/* Of a thread's interrupts, 36 bytes into its execution context, those that
+ * are masked: by who runs a job; those that raise. */
+#define INTERRUPT_MASK 36
+#define MASKED_IN_JOB 0x0c
+#define THAT_RAISE 0x12
 #define COMPACT_SHARE 10 /* of the time: one part in so many */
 
 static int (*register_job)(unsigned flags, void (*function)(void *),
@@ -69,6 +74,15 @@ static uintptr_t (*symbol_of)(uintptr_t name);
 static uintptr_t (*call_method)(uintptr_t object, uintptr_t name, int count,
 				const uintptr_t *arguments);
 static size_t (*gc_stat)(uintptr_t key);
+static uintptr_t (*call_block)(uintptr_t object, uintptr_t name, int count,
+			       const uintptr_t *arguments,
+			       uintptr_t (*block)(uintptr_t, uintptr_t, int,
+						  const uintptr_t *, uintptr_t),
+			       uintptr_t value);
+static uintptr_t (*make_hash)(void);
+static const char *(*source_file)(void);
+static uintptr_t (*set_in_hash)(uintptr_t hash, uintptr_t key, uintptr_t value);
+static const uintptr_t *threads, *objects; /* rb_cThread, rb_cObject */
 
 enum { OPEN, HELD, SHUT };
 static _Atomic uint32_t gate;    /* a futex */
@@ -90,10 +104,13 @@ static const struct symbol needed[] = {
 };
 
 static const struct symbol for_compaction[] = {
-	{ "rb_protect", &protect },       { "rb_errinfo", &get_error },
-	{ "rb_set_errinfo", &set_error }, { "rb_intern", &intern },
-	{ "rb_id2sym", &symbol_of },      { "rb_funcallv", &call_method },
-	{ "rb_gc_stat", &gc_stat },
+	{ "rb_protect", &protect },        { "rb_errinfo", &get_error },
+	{ "rb_set_errinfo", &set_error },  { "rb_intern", &intern },
+	{ "rb_id2sym", &symbol_of },       { "rb_funcallv", &call_method },
+	{ "rb_gc_stat", &gc_stat },        { "rb_block_call", &call_block },
+	{ "rb_hash_new", &make_hash },     { "rb_hash_aset", &set_in_hash },
+	{ "rb_sourcefile", &source_file }, { "rb_cThread", &threads },
+	{ "rb_cObject", &objects },
 };
 
 /* ---- the VM's end ---- */
@@ -201,11 +218,51 @@ tell(const char *why)
 
 /* ---- on the main thread, with the GVL ---- */
 
+/*
+ * GC.compact is a method, and looks for interrupts at its end: what is raised
+ * in this thread there (Timeout, Thread#raise and kill) would end here, and
+ * never come to the program. So it waits: Thread.handle_interrupt does that
+ * for its block, at whose end it looks, too; there the mask does. NULL: it is
+ * not laid out as we know.
+ */
+static uint32_t *
+get_mask(void)
+{
+	char **context; /* thread storage */
+	uint32_t *mask;
+
+	if (!symbols_find("libruby", "ruby_current_ec", &context) || !*context)
+		return NULL;
+	mask = (uint32_t *)(void *)(*context + INTERRUPT_MASK);
+	return (*mask & MASKED_IN_JOB) == MASKED_IN_JOB ? mask : NULL;
+}
+
+static uintptr_t
+compact_block(uintptr_t yielded, uintptr_t context, int count,
+	      const uintptr_t *arguments, uintptr_t block)
+{
+	uint32_t *mask = get_mask();
+	uintptr_t result;
+
+	(void)yielded;
+	(void)context;
+	(void)count;
+	(void)arguments;
+	(void)block;
+	result = call_method(*module, intern("compact"), 0, NULL);
+	*mask |= THAT_RAISE; /* what finalizes objects takes it away */
+	return result;
+}
+
 static uintptr_t
 compact_once(uintptr_t unused)
 {
+	uintptr_t hash = make_hash();
+
 	(void)unused;
-	return call_method(*module, intern("compact"), 0, NULL);
+	set_in_hash(hash, *objects, symbol_of(intern("never")));
+	return call_block(*threads, intern("handle_interrupt"), 1, &hash,
+			  compact_block, 0);
 }
 
 static uintptr_t
@@ -229,18 +286,10 @@ quietly(uintptr_t (*function)(uintptr_t), uintptr_t *result)
 }
 
 static void
-compact(void)
+compact_rounds(uintptr_t pages)
 {
-	uint64_t began = clock_now_ns();
-	uintptr_t pages, fewer, result;
+	uintptr_t fewer, result;
 
-	if (compacted_ns && atomic_load(&settings()->gc_interval_ns) &&
-	    began - compacted_ns < compacting_ns * (COMPACT_SHARE - 1))
-		return;
-	if (!quietly(pages_of_heap, &pages) || pages > COMPACT_PAGES_MAX) {
-		tell("its heap has too many pages");
-		return;
-	}
 	for (int round = 0; round < COMPACT_ROUNDS && !bridge_ending();
 	     round++) {
 		if (!quietly(compact_once, &result)) {
@@ -252,6 +301,32 @@ compact(void)
 			break;
 		pages = fewer;
 	}
+}
+
+static void
+compact(void)
+{
+	uint64_t began = clock_now_ns();
+	uintptr_t pages;
+	uint32_t *mask;
+
+	if (compacted_ns && atomic_load(&settings()->gc_interval_ns) &&
+	    began - compacted_ns < compacting_ns * (COMPACT_SHARE - 1))
+		return;
+	if (!source_file()) /* rb_block_call() needs a frame of Ruby's */
+		return;
+	if (!quietly(pages_of_heap, &pages) || pages > COMPACT_PAGES_MAX) {
+		tell("its heap has too many pages");
+		return;
+	}
+	mask = get_mask();
+	if (!mask) {
+		tell("its interrupts are laid out differently");
+		return;
+	}
+	*mask |= THAT_RAISE;
+	compact_rounds(pages);
+	*mask &= ~(uint32_t)THAT_RAISE;
 	compacted_ns = clock_now_ns();
 	compacting_ns = compacted_ns - began;
 }
