@@ -10,7 +10,8 @@
  * value by spw_cache_get() and lets it go.
  *
  * A round runs all subjects, one after the other, first with one thread, then
- * with two; `-threads` is how much more two do than one. `-pages-written` is
+ * with two, each on a processor of its own where there are as many: a thread
+ * that is moved finds another's cache and predictions; `-threads` is how much more two do than one. `-pages-written` is
  * how many pages of memory repeated hits write to: the count of stores to
  * what is shared, as far as the kernel can tell (written.h).
  */
@@ -18,8 +19,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <spillway/soft.h>
 #include <spillway/spillway.h>
@@ -37,6 +40,7 @@ static uint64_t entries = 4096;
 static uint64_t objects = 64;
 static uint64_t reads = 500000;
 static uint64_t rounds = 11;
+static uint64_t warm = 6000;
 static bool no_written;
 static double most_waited;
 
@@ -194,10 +198,31 @@ static struct subject {
 
 struct reader {
 	const struct subject *subject;
+	unsigned which;
 	uint32_t from;
 	pthread_barrier_t *start;
 	uint64_t ns, waited_ns;
 };
+
+/* The which-th of the processors that the program may use. */
+static void
+stay_on(unsigned which)
+{
+	cpu_set_t allowed, mine;
+	unsigned count;
+
+	if (sched_getaffinity(getpid(), sizeof allowed, &allowed) != 0)
+		return;
+	count = (unsigned)CPU_COUNT(&allowed);
+	for (unsigned cpu = 0, seen = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed) || seen++ != which % count)
+			continue;
+		CPU_ZERO(&mine);
+		CPU_SET(cpu, &mine);
+		sched_setaffinity(0, sizeof mine, &mine);
+		return;
+	}
+}
 
 static void *
 reader_main(void *argument)
@@ -206,6 +231,7 @@ reader_main(void *argument)
 	const struct subject *subject = reader->subject;
 	uint64_t begin, waited;
 
+	stay_on(reader->which);
 	subject->read(subject->type, reads / 8, reader->from);
 	pthread_barrier_wait(reader->start);
 	begin = bench_now_ns();
@@ -232,6 +258,7 @@ run_once(const struct subject *subject, unsigned threads, double *waited)
 	pthread_barrier_init(&start, NULL, threads);
 	for (unsigned i = 0; i < threads; i++) {
 		readers[i] = (struct reader){ .subject = subject,
+					      .which = i,
 					      .from = i * 4099 % SEQUENCE,
 					      .start = &start };
 		errno = pthread_create(&ids[i], NULL, reader_main, &readers[i]);
@@ -327,6 +354,10 @@ make_stores(void)
 		stores[i] = store_types[i]->open(entries, 0);
 		for (uint32_t id = 0; id < entries; id++)
 			store_types[i]->put(stores[i], &id, 1, 64);
+		/* Until it is known what is hot. */
+		for (uint64_t looks = 0; looks < warm * entries;
+		     looks += SEQUENCE)
+			store_types[i]->peek(stores[i], key_sequence, SEQUENCE);
 	}
 }
 
@@ -402,6 +433,8 @@ main(int argc, char **argv)
 		{ "reads", "N", "of a subject in a round (500000)", &reads,
 		  NULL, NULL },
 		{ "rounds", "N", "at most 101 (11)", &rounds, NULL, NULL },
+		{ "warm", "N", "looks a key before the first (6000)", &warm,
+		  NULL, NULL },
 		{ "no-written", NULL, "do not count written pages", NULL, NULL,
 		  &no_written },
 		{ 0 },
@@ -424,6 +457,7 @@ main(int argc, char **argv)
 	if (bench_smoke) {
 		reads = 2000;
 		rounds = 1;
+		warm = 1;
 	}
 	make_sequences();
 	make_objects();
