@@ -121,8 +121,15 @@ pressure(void)
 	       (unsigned long long)((clock_now_ns() - start) / CLOCK_MS));
 	for (unsigned i = 0; i < 100000; i++)
 		spw_cache_put(c, &i, sizeof i, value, sizeof value, NULL);
+	/* A put that waited for 10 ms, while others had the cores, took what is
+	 * given back when the reclaimer has one. */
+	start = clock_now_ns();
+	while (stock_resident() > limit + 4 * MIB &&
+	       clock_now_ns() - start < 1 * CLOCK_S)
+		torture_pause(1000);
 	tap_ok(stock_resident() <= limit + 4 * MIB,
-	       "and kept by who goes on putting");
+	       "and kept by who goes on putting: %lld bytes over",
+	       (long long)stock_resident() - (long long)limit);
 	spw_configure("limit:none");
 	after = shelf_stats(c).segment_bytes;
 	start = clock_now_ns();
