@@ -148,7 +148,7 @@ if (process.argv[2] === "child") {
   process.send(made.length, () => process.exit(5));
 } else {
   console.log("ready");
-  let left = 3, bad = 0;
+  let left = 6, bad = 0;
   const next = () => {
     const made = [];
     for (let i = 0; i < 100000; i++) made.push({ i });
