@@ -415,6 +415,10 @@ count_all(struct pass *pass, struct asked *list, unsigned count)
 		    !atomic_load(&s->futile))
 			programs += (uint64_t)share_weight(&list[i]);
 	}
+	/* Who is not asked at this level may have something at the next: the
+	 * monitor looks away where nobody has. */
+	if (count < shrinkers_count())
+		programs += UNKNOWN_BYTES;
 	atomic_store(&counted_bytes, programs);
 	return sum;
 }
