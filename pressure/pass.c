@@ -417,7 +417,7 @@ count_all(struct pass *pass, struct asked *list, unsigned count)
 	}
 	/* Who is not asked at this level may have something at the next: the
 	 * monitor looks away where nobody has. */
-	if (count < shrinkers_count())
+	if (shrinkers_hope_above(tier_max(pass->level)))
 		programs += UNKNOWN_BYTES;
 	atomic_store(&counted_bytes, programs);
 	return sum;

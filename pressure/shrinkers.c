@@ -295,6 +295,20 @@ shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
 	return n;
 }
 
+bool
+shrinkers_hope_above(enum spw_tier tier)
+{
+	struct spw_shrinker *s;
+
+	rcu_read_lock();
+	for (s = follow(&registry); s; s = follow(&s->next))
+		if (s->tier > tier && is_live(s) && !atomic_load(&s->futile) &&
+		    !atomic_load(&s->quarantined))
+			break;
+	rcu_read_unlock();
+	return s != NULL;
+}
+
 void
 shrinkers_release(struct spw_shrinker **array, unsigned count)
 {

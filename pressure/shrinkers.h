@@ -73,6 +73,10 @@ unsigned shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
 			   enum spw_tier tier_max);
 void shrinkers_release(struct spw_shrinker **array, unsigned count);
 
+/* Whether one of a dearer tier gave something when it was last asked, or was
+ * never asked. */
+bool shrinkers_hope_above(enum spw_tier tier);
+
 /* False when it was unregistered or is running: skip it. */
 bool shrinkers_enter(struct spw_shrinker *shrinker);
 void shrinkers_leave(struct spw_shrinker *shrinker);
