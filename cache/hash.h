@@ -47,16 +47,24 @@ hash_read32(const unsigned char *p)
 	return v;
 }
 
-/* Of 8 to 16 bytes: the first 8, and the last 8. */
+/* What a key of `bytes` ends with, and what was before that. */
 static inline uint64_t
-hash_words(uint64_t first, uint64_t last, size_t bytes)
+hash_end(uint64_t a, uint64_t b, uint64_t seed, size_t bytes)
 {
 	return hash_mix(hash_secret[2] ^ bytes,
-			hash_mix(first ^ hash_secret[3],
-				 last ^ hash_secret[0]));
+			hash_mix(a ^ hash_secret[3], b ^ seed));
 }
 
-/* As hash_words() for as many. */
+/* As hash_bytes(), of 8 to 16 bytes. */
+static inline uint64_t
+hash_short(const void *key, size_t bytes)
+{
+	const unsigned char *p = key;
+
+	return hash_end(hash_read64(p), hash_read64(p + bytes - 8),
+			hash_secret[0], bytes);
+}
+
 static inline uint64_t
 hash_bytes(const void *key, size_t bytes)
 {
@@ -81,8 +89,7 @@ hash_bytes(const void *key, size_t bytes)
 	} else {
 		a = b = 0;
 	}
-	return hash_mix(hash_secret[2] ^ bytes,
-			hash_mix(a ^ hash_secret[3], b ^ seed));
+	return hash_end(a, b, seed, bytes);
 }
 
 #endif

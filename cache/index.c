@@ -76,12 +76,6 @@ bump_version(struct bucket *first)
 			      memory_order_release);
 }
 
-static uint64_t
-link_of(const struct bucket *b)
-{
-	return atomic_load_explicit(&b->header, memory_order_acquire) >> 32;
-}
-
 static void
 set_link(struct bucket *b, uint64_t link)
 {
@@ -165,9 +159,9 @@ look(struct index *index, struct bucket *first, uint32_t tag, const void *key,
 				found.free = &b->slots[i];
 			}
 		}
-		if (!link_of(b))
+		if (!index_link(b))
 			break;
-		b = &index->overflow[link_of(b)];
+		b = &index->overflow[index_link(b)];
 		found.length++;
 	}
 	found.last = b;
@@ -205,9 +199,9 @@ index_append(struct index *index, struct bucket *first, uint64_t slot)
 			store(&b->slots[i], slot);
 			return 0;
 		}
-		if (!link_of(b))
+		if (!index_link(b))
 			return extend(index, b, slot);
-		b = &index->overflow[link_of(b)];
+		b = &index->overflow[index_link(b)];
 	}
 }
 
@@ -273,9 +267,9 @@ index_move(struct index *index, uint64_t hash, uint64_t from, uint64_t to)
 			store(&b->slots[i], to);
 			moved = true;
 		}
-		if (moved || !link_of(b))
+		if (moved || !index_link(b))
 			break;
-		b = &index->overflow[link_of(b)];
+		b = &index->overflow[index_link(b)];
 	}
 	index_unlock(first);
 	return moved;
@@ -287,7 +281,7 @@ count_places(const struct index *index, struct bucket *first,
 	     struct bucket *last, unsigned *free_before, unsigned *used)
 {
 	*free_before = *used = 0;
-	for (struct bucket *b = first;; b = &index->overflow[link_of(b)]) {
+	for (struct bucket *b = first;; b = &index->overflow[index_link(b)]) {
 		for (int i = 0; i < INDEX_SLOTS; i++) {
 			if (b == last)
 				*used += load(&b->slots[i]) != 0;
@@ -304,7 +298,7 @@ static void
 fold(struct index *index, struct bucket *first, struct bucket *before,
      struct bucket *last)
 {
-	uint32_t which = (uint32_t)link_of(before);
+	uint32_t which = (uint32_t)index_link(before);
 
 	for (int i = 0; i < INDEX_SLOTS; i++)
 		if (load(&last->slots[i])) {
@@ -331,18 +325,18 @@ index_compact(struct index *index, struct bucket *first)
 			if (slot && !segment_is_current(index->owner, slot))
 				store(&b->slots[i], 0);
 		}
-		if (!link_of(b))
+		if (!index_link(b))
 			break;
-		b = &index->overflow[link_of(b)];
+		b = &index->overflow[index_link(b)];
 	}
-	while (link_of(first)) {
+	while (index_link(first)) {
 		struct bucket *before = first;
 		unsigned free_before, used;
 
-		b = &index->overflow[link_of(first)];
-		while (link_of(b)) {
+		b = &index->overflow[index_link(first)];
+		while (index_link(b)) {
 			before = b;
-			b = &index->overflow[link_of(b)];
+			b = &index->overflow[index_link(b)];
 		}
 		count_places(index, first, b, &free_before, &used);
 		if (used > free_before)

@@ -85,22 +85,28 @@ index_place(uint64_t table, uint64_t hash)
 	return place < buckets ? place : place & (mask >> 1);
 }
 
+/* 8 to 16 bytes: two words, which may overlap. */
+static inline bool
+index_key_is_short(size_t key_bytes)
+{
+	return key_bytes - 8 <= 8;
+}
+
+static inline bool
+index_short_equal(const unsigned char *a, const unsigned char *b, size_t bytes)
+{
+	return hash_read64(a) == hash_read64(b) &&
+	       hash_read64(a + bytes - 8) == hash_read64(b + bytes - 8);
+}
+
 static inline bool
 index_key_equal(const struct entry *e, const void *key, size_t key_bytes)
 {
-	const unsigned char *a = entry_key(e);
-	const unsigned char *b = key;
-	uint64_t a0, a1, b0, b1;
-
 	if (e->key_bytes != key_bytes || (e->value_word & ENTRY_SOFT))
 		return false;
-	if (key_bytes < 8 || key_bytes > 16)
-		return memcmp(a, b, key_bytes) == 0;
-	memcpy(&a0, a, 8);
-	memcpy(&b0, b, 8);
-	memcpy(&a1, a + key_bytes - 8, 8);
-	memcpy(&b1, b + key_bytes - 8, 8);
-	return ((a0 ^ b0) | (a1 ^ b1)) == 0;
+	return index_key_is_short(key_bytes) ?
+		       index_short_equal(entry_key(e), key, key_bytes) :
+		       memcmp(entry_key(e), key, key_bytes) == 0;
 }
 
 static inline struct entry *
@@ -110,18 +116,52 @@ index_entry(uint64_t slot)
 					slot_place_bytes(slot));
 }
 
+/* The number of the overflow bucket that follows; 0: none. */
+static inline uint64_t
+index_link(const struct bucket *b)
+{
+	return atomic_load_explicit(&b->header, memory_order_acquire) >> 32;
+}
+
+static inline struct bucket *
+index_bucket(const struct index *index, uint64_t table, uint64_t hash)
+{
+	return &index->buckets[index_place(table, hash)];
+}
+
+/* The chain of a hash, as a look found it. */
+struct index_view {
+	uint64_t table;
+	const struct bucket *first;
+	uint64_t header;
+};
+
+static inline struct index_view
+index_view(const struct index *index, uint64_t hash)
+{
+	uint64_t table = atomic_load_explicit(&index->table,
+					      memory_order_acquire);
+	const struct bucket *first = index_bucket(index, table, hash);
+
+	return (struct index_view){
+		table, first,
+		atomic_load_explicit(&first->header, memory_order_acquire)
+	};
+}
+
 /* A look goes on in the table that it has read; misses need certainty. */
 static inline bool
-index_is_settled(const struct index *index, uint64_t table,
-		 const struct bucket *first, uint64_t header)
+index_is_settled(const struct index *index, const struct index_view *view)
 {
 	uint64_t again;
 
 	atomic_thread_fence(memory_order_acquire);
-	again = atomic_load_explicit(&first->header, memory_order_relaxed);
-	return ((again ^ header) & BUCKET_LOW_MASK & ~BUCKET_LOCKED) == 0 &&
+	again = atomic_load_explicit(&view->first->header,
+				     memory_order_relaxed);
+	return ((again ^ view->header) & BUCKET_LOW_MASK & ~BUCKET_LOCKED) ==
+		       0 &&
 	       atomic_load_explicit(&index->table, memory_order_relaxed) ==
-		       table;
+		       view->table;
 }
 
 /* Which of a bucket's slots have the tag: a hint, to be looked at again. All
@@ -169,22 +209,6 @@ index_matched(const struct bucket *b, unsigned match)
 	return (const _Atomic uint64_t *)(const void *)at;
 }
 
-static inline bool
-index_key_is_short(size_t key_bytes)
-{
-	return key_bytes - 8 <= 8;
-}
-
-/* As hash_bytes(), of a short one. */
-static inline uint64_t
-index_hash_short(const void *key, size_t key_bytes)
-{
-	const unsigned char *at = key;
-
-	return hash_words(hash_read64(at), hash_read64(at + key_bytes - 8),
-			  key_bytes);
-}
-
 /*
  * The common case of index_find(), by the same steps and without its loops: a
  * short key, whose slot is the first of its bucket that has the tag, and whose
@@ -198,9 +222,8 @@ index_find_near(const struct index *index, uint64_t hash, const void *key,
 	uint32_t tag = slot_tag_of_hash(hash);
 	uint64_t table = atomic_load_explicit(&index->table,
 					      memory_order_acquire);
-	const struct bucket *b = &index->buckets[index_place(table, hash)];
+	const struct bucket *b = index_bucket(index, table, hash);
 	unsigned match = index_match(b, tag);
-	const unsigned char *wanted = key, *stored;
 	const _Atomic uint64_t *place;
 	uint64_t slot;
 	struct entry *e;
@@ -218,10 +241,8 @@ index_find_near(const struct index *index, uint64_t hash, const void *key,
 	*header = entry_header(e);
 	if (base_unlikely(!entry_header_is_plain(*header, key_bytes)))
 		return NULL;
-	stored = (const unsigned char *)(e + 1);
-	if (base_unlikely(hash_read64(stored) != hash_read64(wanted) ||
-			  hash_read64(stored + key_bytes - 8) !=
-				  hash_read64(wanted + key_bytes - 8)))
+	if (base_unlikely(!index_short_equal((const unsigned char *)(e + 1),
+					     key, key_bytes)))
 		return NULL;
 	return e;
 }
@@ -234,14 +255,9 @@ index_find(const struct index *index, uint64_t hash, const void *key,
 	uint32_t tag = slot_tag_of_hash(hash);
 
 	for (;;) {
-		uint64_t table = atomic_load_explicit(&index->table,
-						      memory_order_acquire);
-		const struct bucket *first =
-			&index->buckets[index_place(table, hash)];
-		uint64_t header = atomic_load_explicit(&first->header,
-						       memory_order_acquire);
-		const struct bucket *b = first;
-		uint64_t link = header >> 32;
+		struct index_view view = index_view(index, hash);
+		const struct bucket *b = view.first;
+		uint64_t link = view.header >> 32;
 
 		for (;;) {
 			unsigned match = index_match(b, tag);
@@ -278,11 +294,9 @@ index_find(const struct index *index, uint64_t hash, const void *key,
 			if (base_likely(!link))
 				break;
 			b = &index->overflow[link];
-			link = atomic_load_explicit(&b->header,
-						    memory_order_acquire) >>
-			       32;
+			link = index_link(b);
 		}
-		if (base_likely(index_is_settled(index, table, first, header)))
+		if (base_likely(index_is_settled(index, &view)))
 			return NULL;
 again:;
 	}
@@ -317,7 +331,7 @@ index_prefetch(const struct index *index, uint64_t hash)
 	uint64_t table = atomic_load_explicit(&index->table,
 					      memory_order_relaxed);
 
-	__builtin_prefetch(&index->buckets[index_place(table, hash)], 1);
+	__builtin_prefetch(index_bucket(index, table, hash), 1);
 }
 
 /* Fetches what the bucket, fetched before, has for a hash, and says where it
@@ -327,17 +341,13 @@ index_prefetch_entry(const struct index *index, uint64_t hash)
 {
 	uint64_t table = atomic_load_explicit(&index->table,
 					      memory_order_relaxed);
-	const struct bucket *b = &index->buckets[index_place(table, hash)];
+	const struct bucket *b = index_bucket(index, table, hash);
 	unsigned match = index_match(b, slot_tag_of_hash(hash));
 	uint64_t slot;
 	const char *e;
 
 	if (!match) {
-		__builtin_prefetch(
-			&index->overflow[atomic_load_explicit(
-						 &b->header,
-						 memory_order_relaxed) >>
-					 32]);
+		__builtin_prefetch(&index->overflow[index_link(b)]);
 		return NULL;
 	}
 	slot = atomic_load_explicit(index_matched(b, match),

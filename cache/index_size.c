@@ -264,8 +264,7 @@ for_each(struct index *index, struct bucket *first,
 			if (error)
 				return error;
 		}
-		link = atomic_load_explicit(&b->header, memory_order_acquire) >>
-		       32;
+		link = index_link(b);
 		if (!link)
 			return 0;
 		b = &index->overflow[link];
@@ -316,8 +315,7 @@ uncopy_slot(struct index *index, _Atomic uint64_t *place, void *context)
 						 memory_order_relaxed) == slot)
 				atomic_store_explicit(&b->slots[i], 0,
 						      memory_order_release);
-		link = atomic_load_explicit(&b->header, memory_order_relaxed) >>
-		       32;
+		link = index_link(b);
 		if (!link)
 			return 0;
 		b = &index->overflow[link];

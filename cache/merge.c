@@ -44,11 +44,11 @@ slot_of(uint32_t index, const struct entry *e, uint64_t hash)
 }
 
 static bool
-chain_has(const struct index *index, const struct bucket *first,
-	  uint64_t header, uint64_t slot)
+chain_has(const struct index *index, const struct index_view *view,
+	  uint64_t slot)
 {
-	const struct bucket *b = first;
-	uint64_t link = header >> 32;
+	const struct bucket *b = view->first;
+	uint64_t link = view->header >> 32;
 
 	for (;;) {
 		for (int i = 0; i < INDEX_SLOTS; i++)
@@ -58,8 +58,7 @@ chain_has(const struct index *index, const struct bucket *first,
 		if (!link)
 			return false;
 		b = &index->overflow[link];
-		link = atomic_load_explicit(&b->header, memory_order_acquire) >>
-		       32;
+		link = index_link(b);
 	}
 }
 
@@ -74,16 +73,11 @@ is_held(const struct spw_cache *c, const struct entry *e, uint64_t hash,
 	if (e->value_word & ENTRY_SOFT)
 		return soft_is_at(c, hash, slot);
 	for (;;) {
-		uint64_t table = atomic_load_explicit(&index->table,
-						      memory_order_acquire);
-		const struct bucket *first =
-			&index->buckets[index_place(table, hash)];
-		uint64_t header = atomic_load_explicit(&first->header,
-						       memory_order_acquire);
+		struct index_view view = index_view(index, hash);
 
-		if (chain_has(index, first, header, slot))
+		if (chain_has(index, &view, slot))
 			return true;
-		if (index_is_settled(index, table, first, header))
+		if (index_is_settled(index, &view))
 			return false;
 	}
 }

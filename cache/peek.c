@@ -79,7 +79,7 @@ spw_cache_peek(struct spw_cache *c, const void *key, size_t key_bytes,
 	    base_unlikely(!index_key_is_short(key_bytes)))
 		return peek_far(c, key, key_bytes, value_bytes);
 	base_assert_walk(rcu_is_reading());
-	return peek_near(c, index_hash_short(key, key_bytes), key, key_bytes,
+	return peek_near(c, hash_short(key, key_bytes), key, key_bytes,
 			 value_bytes);
 }
 
