@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <spillway/spillway.h>
@@ -416,25 +415,7 @@ child(struct dice *dice)
 static void
 forker(struct torture_thread *self)
 {
-	struct dice *dice = &self->dice;
-
-	while (!torture_over()) {
-		pid_t pid = fork();
-		int status = 0;
-
-		if (pid == 0) {
-			alarm(60);
-			_exit(child(dice));
-		}
-		torture_check(pid > 0, "fork: %d", errno);
-		if (pid > 0) {
-			waitpid(pid, &status, 0);
-			torture_check(status == 0, "a child ends with %x",
-				      status);
-			atomic_fetch_add(&forks, 1);
-		}
-		torture_pause(10000 + dice_below(dice, 30000));
-	}
+	torture_fork(&self->dice, child, &forks);
 }
 #endif
 

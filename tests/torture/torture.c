@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -229,4 +230,27 @@ torture_pause(uint64_t us)
 			      .tv_nsec = (long)(us % 1000000 * 1000) };
 
 	nanosleep(&t, NULL);
+}
+
+void
+torture_fork(struct dice *dice, int (*child)(struct dice *dice),
+	     _Atomic uint64_t *forks)
+{
+	while (!torture_over()) {
+		pid_t pid = fork();
+		int status = 0;
+
+		if (pid == 0) {
+			alarm(60);
+			_exit(child(dice));
+		}
+		torture_check(pid > 0, "fork: %d", errno);
+		if (pid > 0) {
+			waitpid(pid, &status, 0);
+			torture_check(status == 0, "a child ends with %x",
+				      status);
+			atomic_fetch_add(forks, 1);
+		}
+		torture_pause(10000 + dice_below(dice, 30000));
+	}
 }

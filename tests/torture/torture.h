@@ -63,6 +63,11 @@ void torture_start(unsigned count, void (*body)(struct torture_thread *),
 /* Waits for the time to be over, then for all of them. */
 void torture_join(void);
 
+/* Children, one after the other until the time is over, each of which is to end
+ * with 0; counted in *forks. */
+void torture_fork(struct dice *dice, int (*child)(struct dice *dice),
+		  _Atomic uint64_t *forks);
+
 /* An invariant is broken: said (the first few times), and counted. */
 #define torture_check(good, ...) \
 	((good) ? (void)0 : torture_break(__FILE__, __LINE__, __VA_ARGS__))
