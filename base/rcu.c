@@ -62,12 +62,12 @@ rcu_enter_first(void)
 	if (!URCU_TLS(urcu_bp_reader))
 		urcu_bp_register();
 	remember(URCU_TLS(urcu_bp_reader));
-	urcu_bp_read_lock();
 	spw_thread_view = (struct spw_thread_view){
 		.reader = (unsigned long **)(void *)&URCU_TLS(urcu_bp_reader),
 		.grace = &urcu_bp_gp.ctr,
 		.fences = !urcu_bp_has_sys_membarrier,
 	};
+	rcu_enter(); /* whose store is atomic, unlike liburcu's */
 }
 
 static bool
