@@ -192,7 +192,10 @@ rank_of(const struct spw_cache *c, const struct segment *s, uint32_t mean)
 						 memory_order_relaxed);
 	bool young = seals - s->sealed_order <= segments / YOUNG_PART;
 
-	/* First what is mostly dead, the deadest before. */
+	/* First what is mostly dead, the deadest before: one that was sealed
+	 * before anybody filled anything in. */
+	if (!s->filled_bytes)
+		return 0;
 	if (dead_bytes(s) * 2 >= s->filled_bytes)
 		return (uint32_t)((s->filled_bytes - dead_bytes(s)) * 2 *
 				  (RANKS_DEAD - 1) / s->filled_bytes);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "cache/cache.h"
+#include "cache/writer.h"
 #include "tests/tap.h"
 #include "tests/torture/torture.h"
 #include "tests/unit/shelf.h"
@@ -241,6 +243,27 @@ shrinks_exactly(const char *what, unsigned count, size_t bytes, bool hot)
 	tap_is(wrong, 0, "a shrink gives what it says: %s", what);
 }
 
+/* A pass may seal a segment between its installation and its first entry. */
+static void
+sealed_empty(void)
+{
+	struct spw_cache *c = shelf_make("sealed empty", 0);
+	uint32_t segment;
+
+	shelf_put(c, "key", "value");
+	segment = space_obtain(c);
+	writer_enter();
+	space_seal_all(c);
+	space_install(c, segment);
+	space_seal_all(c);
+	writer_leave();
+	tap_is(atomic_load(&c->segments), 2,
+	       "a segment is sealed with nothing in it");
+	spw_cache_shrink(c, UINT64_MAX);
+	tap_is(atomic_load(&c->segments), 0, "and goes like any other");
+	spw_cache_destroy(c);
+}
+
 int
 main(void)
 {
@@ -250,6 +273,7 @@ main(void)
 	shrinks_exactly("half was hit, and is merged", 60000, 1000, true);
 	shrinks_exactly("large values", 200, 300000, false);
 	stays_hot();
+	sealed_empty();
 	clears_all(); /* before a pass: caches recycle for a while then */
 	pressure();
 	return tap_done();
