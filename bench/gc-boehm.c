@@ -4,14 +4,16 @@
  * which compiles this where <gc.h> is there (cc -O2 -rdynamic gc-boehm.c -lgc).
  *
  * Usage: gc-boehm trees DEPTH | live MIB CHURN-MIB | pause N |
- *	event LIVE-MIB GARBAGE-MIB GO | burst GARBAGE-MIB GO
+ *	event list|table LIVE-MIB GARBAGE-MIB GO | burst GARBAGE-MIB GO
  *
  * Each prints one line: seconds and a sum (trees, live), microseconds p50 and
  * p99 (pause), or "ready", and once GO exists the number of objects that live
  * (burst) or (event): the longest gap in milliseconds that a thread saw which
  * allocates all the while; the objects that live; the longest hold of libgc's
  * lock by a call that was made under it, in milliseconds; the same on the
- * processor alone; how many; the bytes of free blocks then and at "ready".
+ * processor alone; how many; the bytes of free blocks then and at "ready". What
+ * lives hangs on one list, which only one thread can follow, or on a table,
+ * as a cache's does, which libgc's markers share.
  *
  * GC_call_with_alloc_lock() is libgc's, with a clock: it is found here first.
  */
@@ -214,14 +216,15 @@ allocate(void *unused)
 	return unused;
 }
 
-/* What lives; and what was dropped. */
-static struct node *
-live_and_garbage(long live_mib, long garbage_mib)
+/* What lives, in so many lists of a KiB and more; and what was dropped. */
+static struct node **
+live_and_garbage(long live_mib, long lists, long garbage_mib)
 {
-	struct node *kept;
+	struct node **kept = GC_MALLOC((size_t)lists * sizeof(void *));
 
 	garbage = GC_MALLOC((size_t)garbage_mib * sizeof(void *));
-	fill(&kept, live_mib << 20);
+	for (long i = 0; i < lists; i++)
+		fill(&kept[i], (live_mib << 20) / lists);
 	for (long i = 0; i < garbage_mib; i++)
 		fill(&garbage[i], 1 << 20);
 	for (long i = 0; i < garbage_mib; i++)
@@ -239,19 +242,21 @@ wait_for(const char *go)
 }
 
 static long
-length(const struct node *n)
+length(struct node *const *kept, long lists)
 {
 	long many = 0;
 
-	for (; n; n = n->next)
-		many++;
+	for (long i = 0; i < lists; i++)
+		for (const struct node *n = kept[i]; n; n = n->next)
+			many++;
 	return many;
 }
 
 static void
-event(long live_mib, long garbage_mib, const char *go)
+event(const char *shape, long live_mib, long garbage_mib, const char *go)
 {
-	struct node *kept = live_and_garbage(live_mib, garbage_mib);
+	long lists = strcmp(shape, "table") == 0 ? live_mib << 10 : 1;
+	struct node **kept = live_and_garbage(live_mib, lists, garbage_mib);
 	size_t before = GC_get_free_bytes();
 	pthread_t thread;
 
@@ -259,18 +264,18 @@ event(long live_mib, long garbage_mib, const char *go)
 	wait_for(go);
 	over = 1;
 	pthread_join(thread, NULL);
-	printf("%.3f %ld %.3f %.3f %ld %zu %zu\n", gap * 1e3, length(kept),
-	       longest_hold * 1e3, longest_work * 1e3, holds,
-	       GC_get_free_bytes(), before);
+	printf("%.3f %ld %.3f %.3f %ld %zu %zu\n", gap * 1e3,
+	       length(kept, lists), longest_hold * 1e3, longest_work * 1e3,
+	       holds, GC_get_free_bytes(), before);
 }
 
 static void
 burst(long garbage_mib, const char *go)
 {
-	struct node *kept = live_and_garbage(64, garbage_mib);
+	struct node **kept = live_and_garbage(64, 1, garbage_mib);
 
 	wait_for(go);
-	printf("%ld\n", length(kept));
+	printf("%ld\n", length(kept, 1));
 }
 
 int
@@ -285,8 +290,8 @@ main(int argc, char **argv)
 		live(atol(argv[2]), atol(argv[3]));
 	else if (strcmp(what, "pause") == 0 && argc == 3)
 		pauses(atoi(argv[2]));
-	else if (strcmp(what, "event") == 0 && argc == 5)
-		event(atol(argv[2]), atol(argv[3]), argv[4]);
+	else if (strcmp(what, "event") == 0 && argc == 6)
+		event(argv[2], atol(argv[3]), atol(argv[4]), argv[5]);
 	else if (strcmp(what, "burst") == 0 && argc == 4)
 		burst(atol(argv[2]), argv[3]);
 	else
