@@ -55,13 +55,24 @@
 /* Only one thread runs passes; what it found is read by the monitor.
  * UNKNOWN until a first pass has asked. */
 static _Atomic uint64_t counted_bytes = UNKNOWN_BYTES;
+static _Atomic uint64_t counted_resident_bytes; /* of the process, then */
 
+/* What a process has grown by since may be its shrinkers'. */
 uint64_t
 pass_counted_bytes(void)
 {
-	return shrinkers_count() ? atomic_load_explicit(&counted_bytes,
-							memory_order_relaxed) :
-				   0;
+	struct monitor_view view;
+	uint64_t counted, then;
+
+	if (!shrinkers_count())
+		return 0;
+	monitor_view(&view);
+	counted = atomic_load_explicit(&counted_bytes, memory_order_relaxed);
+	then = atomic_load_explicit(&counted_resident_bytes,
+				    memory_order_relaxed);
+	if (then && view.reading.resident_bytes >= then + SHRINKERS_GROWN_BYTES)
+		counted += view.reading.resident_bytes - then;
+	return counted;
 }
 
 uint64_t
@@ -280,7 +291,7 @@ note_yield(struct spw_shrinker *s, uint64_t went, uint64_t ns)
  */
 static void
 note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
-	  uint64_t claimed, uint64_t went)
+	  uint64_t claimed, uint64_t went, uint64_t resident)
 {
 	uint32_t n;
 	uint64_t hold;
@@ -296,6 +307,7 @@ note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
 				     0);
 		return;
 	}
+	atomic_store(&s->futile_resident_bytes, resident);
 	n = atomic_fetch_add(&s->futile, 1);
 	hold = n < 10 ? HOLD_MIN_NS << n : HOLD_MAX_NS;
 	if (hold > HOLD_MAX_NS)
@@ -361,11 +373,12 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 		atomic_store(&s->later_until_ns,
 			     clock_now_ns() + (is_hard(pass) ? LATER_HARD_NS :
 							       LATER_SOFT_NS));
+		atomic_store(&s->futile_resident_bytes, after);
 		atomic_fetch_add(&s->futile, 1); /* until it has come */
 	} else {
 		core_count(&s->claimed_bytes, claimed);
 		pass->claimed_bytes += claimed;
-		note_hold(pass, s, share, claimed, went);
+		note_hold(pass, s, share, claimed, went, after);
 	}
 	note_yield(s, went, ns);
 	if (a->count != UINT64_MAX)
@@ -393,14 +406,14 @@ static uint64_t
 count_all(struct pass *pass, struct asked *list, unsigned count)
 {
 	struct spw_shrink request = request_of(pass, pass->target_bytes);
-	uint64_t sum = 0, programs = 0;
+	uint64_t sum = 0, programs = 0, resident = resident_read();
 
 	for (unsigned i = 0; i < count; i++) {
 		struct spw_shrinker *s = list[i].shrinker;
 		uint32_t call;
 
 		list[i].count = UINT64_MAX;
-		if (!s->count && !atomic_load(&s->futile))
+		if (!s->count && shrinkers_may_have(s, resident))
 			programs += UNKNOWN_BYTES;
 		if (!s->count || !may_ask(pass, s) || !shrinkers_enter(s))
 			continue;
@@ -412,14 +425,15 @@ count_all(struct pass *pass, struct asked *list, unsigned count)
 			return 0;
 		sum += list[i].count;
 		if ((!s->exact || s->tier > SPW_TIER_FREE) &&
-		    !atomic_load(&s->futile))
+		    shrinkers_may_have(s, resident))
 			programs += (uint64_t)share_weight(&list[i]);
 	}
 	/* Who is not asked at this level may have something at the next: the
 	 * monitor looks away where nobody has. */
-	if (shrinkers_hope_above(tier_max(pass->level)))
+	if (shrinkers_may_have_above(tier_max(pass->level), resident))
 		programs += UNKNOWN_BYTES;
 	atomic_store(&counted_bytes, programs);
+	atomic_store(&counted_resident_bytes, resident);
 	return sum;
 }
 

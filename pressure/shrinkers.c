@@ -296,14 +296,23 @@ shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
 }
 
 bool
-shrinkers_hope_above(enum spw_tier tier)
+shrinkers_may_have(const struct spw_shrinker *s, uint64_t resident_bytes)
+{
+	return !atomic_load(&s->futile) ||
+	       resident_bytes >= atomic_load(&s->futile_resident_bytes) +
+					 SHRINKERS_GROWN_BYTES;
+}
+
+bool
+shrinkers_may_have_above(enum spw_tier tier, uint64_t resident_bytes)
 {
 	struct spw_shrinker *s;
 
 	rcu_read_lock();
 	for (s = follow(&registry); s; s = follow(&s->next))
-		if (s->tier > tier && is_live(s) && !atomic_load(&s->futile) &&
-		    !atomic_load(&s->quarantined))
+		if (s->tier > tier && is_live(s) &&
+		    !atomic_load(&s->quarantined) &&
+		    shrinkers_may_have(s, resident_bytes))
 			break;
 	rcu_read_unlock();
 	return s != NULL;

@@ -23,6 +23,8 @@
 
 /* How many shrinkers one pass may ask; the next one begins behind them. */
 #define SHRINKERS_PASS_MAX 128
+/* By so much a process has grown; less is how it was counted. */
+#define SHRINKERS_GROWN_BYTES (1ull << 20)
 
 enum shrinker_state {
 	SHRINKER_IDLE,
@@ -57,6 +59,8 @@ struct spw_shrinker {
 	_Atomic uint64_t hold_until_ns;  /* gave nothing: not before */
 	_Atomic uint32_t futile;         /* in a row */
 	_Atomic bool held_hard; /* it gave nothing where it was critical */
+	/* Of the process, when it gave nothing. */
+	_Atomic uint64_t futile_resident_bytes;
 	char name[SETTINGS_NAME_BYTES];
 };
 
@@ -73,9 +77,12 @@ unsigned shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
 			   enum spw_tier tier_max);
 void shrinkers_release(struct spw_shrinker **array, unsigned count);
 
-/* Whether one of a dearer tier gave something when it was last asked, or was
- * never asked. */
-bool shrinkers_hope_above(enum spw_tier tier);
+/* Whether it gave something when it was last asked, or was never asked, or the
+ * process has grown since; now it has so many bytes resident. */
+bool shrinkers_may_have(const struct spw_shrinker *shrinker,
+			uint64_t resident_bytes);
+/* So may one of a dearer tier. */
+bool shrinkers_may_have_above(enum spw_tier tier, uint64_t resident_bytes);
 
 /* False when it was unregistered or is running: skip it. */
 bool shrinkers_enter(struct spw_shrinker *shrinker);

@@ -97,6 +97,9 @@ unit_tests += %D%/sources
 %C%_sources_LDADD = %D%/libfixture.la $(test_ldadd)
 
 # What the core does for who asks, and whom it tells.
+unit_tests += %D%/pass
+%C%_pass_SOURCES = %D%/pass.c %D%/stock.c %D%/stock.h
+%C%_pass_LDADD = $(test_ldadd)
 unit_tests += %D%/reclaim
 %C%_reclaim_SOURCES = %D%/reclaim.c %D%/stock.c %D%/stock.h
 %C%_reclaim_LDADD = $(test_ldadd)

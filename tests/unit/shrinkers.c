@@ -15,7 +15,6 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
-#include "pressure/pass.h"
 #include "tests/tap.h"
 #include "tests/unit/stock.h"
 
@@ -496,39 +495,6 @@ outlasting(void)
 	stock_empty(&patient);
 }
 
-static uint64_t
-wants_more(const struct pass *pass)
-{
-	return pass->target_bytes;
-}
-
-/* What the monitor is told after a pass that asks the cold alone. */
-static uint64_t
-counted_after_low(void)
-{
-	struct pass pass = { .level = SPW_LEVEL_LOW,
-			     .target_bytes = MIB,
-			     .left = wants_more };
-
-	pass_run(&pass);
-	return pass_counted_bytes();
-}
-
-/* Where nothing can be given the monitor looks away: it was killed so. */
-static void
-hoping(void)
-{
-	static struct stock dear;
-	struct spw_shrinker *s;
-
-	s = stock_lend(&dear, "dear", SPW_TIER_WARM, false);
-	tap_ok(counted_after_low() > 0,
-	       "who is too dear to be asked yet is hoped for");
-	tap_ok(stock_reclaim(MIB) < MIB, "it is asked, and gives nothing");
-	tap_is(counted_after_low(), 0, "no longer");
-	spw_shrinker_unregister(s);
-}
-
 static _Atomic bool late_is_back;
 
 /* Comes back when the next one hangs. */
@@ -625,7 +591,6 @@ main(void)
 	spw_log_set(SPW_LOG_ERROR, sink, NULL);
 	stock_alone("deadline:50ms,tier:moved=last");
 	options();
-	hoping();
 	order();
 	unregistering();
 	from_inside();
