@@ -11,9 +11,10 @@
  *
  * A round runs all subjects, one after the other, first with one thread, then
  * with two, each on a processor of its own where there are as many: a thread
- * that is moved finds another's cache and predictions; `-threads` is how much more two do than one. `-pages-written` is
- * how many pages of memory repeated hits write to: the count of stores to
- * what is shared, as far as the kernel can tell (written.h).
+ * that is moved finds another's cache and predictions; `-threads` is how much
+ * more two do than one. `-pages-written` is how many pages of memory repeated
+ * hits write to: the count of stores to what is shared, as far as the kernel
+ * can tell (written.h).
  */
 #include "bench/bench.h"
 

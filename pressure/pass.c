@@ -57,7 +57,6 @@
 static _Atomic uint64_t counted_bytes = UNKNOWN_BYTES;
 static _Atomic uint64_t counted_resident_bytes; /* of the process, then */
 
-/* What a process has grown by since may be its shrinkers'. */
 uint64_t
 pass_counted_bytes(void)
 {
@@ -70,7 +69,7 @@ pass_counted_bytes(void)
 	counted = atomic_load_explicit(&counted_bytes, memory_order_relaxed);
 	then = atomic_load_explicit(&counted_resident_bytes,
 				    memory_order_relaxed);
-	if (then && view.reading.resident_bytes >= then + SHRINKERS_GROWN_BYTES)
+	if (then && shrinkers_has_grown(view.reading.resident_bytes, then))
 		counted += view.reading.resident_bytes - then;
 	return counted;
 }
@@ -284,6 +283,14 @@ note_yield(struct spw_shrinker *s, uint64_t went, uint64_t ns)
 	core_count(&s->reclaimed_bytes, went);
 }
 
+/* Once more it gave nothing: how often in a row it had before. */
+static uint32_t
+note_futile(struct spw_shrinker *s, uint64_t resident)
+{
+	atomic_store(&s->futile_resident_bytes, resident);
+	return atomic_fetch_add(&s->futile, 1);
+}
+
 /*
  * Futile calls are repeated ever more rarely. Where little of what was freed
  * could be returned, the program's next allocations will use it: asking on at
@@ -307,8 +314,7 @@ note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
 				     0);
 		return;
 	}
-	atomic_store(&s->futile_resident_bytes, resident);
-	n = atomic_fetch_add(&s->futile, 1);
+	n = note_futile(s, resident);
 	hold = n < 10 ? HOLD_MIN_NS << n : HOLD_MAX_NS;
 	if (hold > HOLD_MAX_NS)
 		hold = HOLD_MAX_NS;
@@ -373,8 +379,7 @@ ask_program(struct pass *pass, struct asked *a, uint64_t share,
 		atomic_store(&s->later_until_ns,
 			     clock_now_ns() + (is_hard(pass) ? LATER_HARD_NS :
 							       LATER_SOFT_NS));
-		atomic_store(&s->futile_resident_bytes, after);
-		atomic_fetch_add(&s->futile, 1); /* until it has come */
+		note_futile(s, after); /* until it has come */
 	} else {
 		core_count(&s->claimed_bytes, claimed);
 		pass->claimed_bytes += claimed;

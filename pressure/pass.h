@@ -45,7 +45,8 @@ extern void (*_Atomic pass_begins)(void);
  */
 uint64_t pass_inline(const struct spw_reclaim_options *options, bool everybody);
 
-/* Free bytes that a purge would return; what shrinkers said at last. */
+/* Free bytes that a purge would return; what shrinkers said at last, and what
+ * the process has grown by since. */
 uint64_t pass_dirty_bytes(void);
 uint64_t pass_counted_bytes(void);
 

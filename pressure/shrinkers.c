@@ -299,8 +299,8 @@ bool
 shrinkers_may_have(const struct spw_shrinker *s, uint64_t resident_bytes)
 {
 	return !atomic_load(&s->futile) ||
-	       resident_bytes >= atomic_load(&s->futile_resident_bytes) +
-					 SHRINKERS_GROWN_BYTES;
+	       shrinkers_has_grown(resident_bytes,
+				   atomic_load(&s->futile_resident_bytes));
 }
 
 bool

@@ -23,7 +23,7 @@
 
 /* How many shrinkers one pass may ask; the next one begins behind them. */
 #define SHRINKERS_PASS_MAX 128
-/* By so much a process has grown; less is how it was counted. */
+/* Less than that is how resident bytes are counted. */
 #define SHRINKERS_GROWN_BYTES (1ull << 20)
 
 enum shrinker_state {
@@ -76,6 +76,14 @@ int shrinkers_register_exact(struct spw_shrinker **shrinker,
 unsigned shrinkers_collect(struct spw_shrinker **array, unsigned array_max,
 			   enum spw_tier tier_max);
 void shrinkers_release(struct spw_shrinker **array, unsigned count);
+
+/* Whether a process with so many bytes resident had fewer then: what it has got
+ * since may be its shrinkers'. */
+static inline bool
+shrinkers_has_grown(uint64_t resident_bytes, uint64_t then_bytes)
+{
+	return resident_bytes >= then_bytes + SHRINKERS_GROWN_BYTES;
+}
 
 /* Whether it gave something when it was last asked, or was never asked, or the
  * process has grown since; now it has so many bytes resident. */
