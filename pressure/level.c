@@ -24,8 +24,10 @@
 /* The fastest growth that was measured: a thread touching fresh pages. */
 #define BURST_BYTES_PER_S 2500000000ull
 
-/* Slower growth is none. */
-#define SLOW_BYTES_PER_S (16 * MIB)
+/* Slower growth is none: in 250 ms it takes less than the least soft. */
+#define SLOW_BYTES_PER_S (96 * MIB)
+/* A huge page comes at once, and one that went is uncharged later: no rate. */
+#define NOISE_MIN_BYTES (4 * MIB)
 #define NOISE_MAX_BYTES (8 * MIB)
 
 #define POLL_MIN_NS (1 * CLOCK_MS)
@@ -51,17 +53,21 @@
 #define STALL_US 20000 /* 1 % of the window */
 
 static uint64_t
-max3(uint64_t a, uint64_t b, uint64_t c)
-{
-	uint64_t ab = a > b ? a : b;
-
-	return ab > c ? ab : c;
-}
-
-static uint64_t
 smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+static uint64_t
+larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t
+max3(uint64_t a, uint64_t b, uint64_t c)
+{
+	return larger(larger(a, b), c);
 }
 
 /* `percent` of a limit, also of UINT64_MAX. */
@@ -104,19 +110,21 @@ same_measure(const struct level *level, const struct limits_reading *r)
 }
 
 /*
- * What others grew by since the last reading. Page cache that streams makes
- * usage and its own size, which are read one after the other and counted in
- * batches for each processor, differ by some MiB from one reading to the next
- * (measured: 3 of 60, which as growth of 10 ms would be 200 MB/s): what does
- * not rise above `base` by more than that is not growth. base falls at once
- * with usage and rises with our own heap, and by what is too slow to matter.
+ * What others grew by since the last reading. Usage comes in lumps: a huge
+ * page, and page cache that streams, whose size is read after it, both counted
+ * in batches for each processor, make it differ by some MiB from one reading
+ * to the next (measured: 2 of 30, and 3 of 60, which as growth of 10 ms would
+ * be 200 MB/s). What does not rise above `base` by more than that is not
+ * growth. base falls at once with usage and rises with our own heap, and by
+ * what is too slow to matter.
  */
 static uint64_t
 grown_bytes(struct level *level, const struct level_input *input, uint64_t used,
 	    uint64_t ns)
 {
 	const struct limits_reading *r = &input->reading;
-	uint64_t noise = smaller(r->cache_bytes / 8, NOISE_MAX_BYTES);
+	uint64_t noise = smaller(larger(r->cache_bytes / 8, NOISE_MIN_BYTES),
+				 NOISE_MAX_BYTES);
 	uint64_t slow = smaller(ns, CLOCK_S) / 1000 * SLOW_BYTES_PER_S /
 			(CLOCK_S / 1000);
 	uint64_t excess;
