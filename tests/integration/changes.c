@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -301,13 +302,17 @@ claim_all(const struct spw_shrink *request, void *context)
 	return request->target_bytes;
 }
 
-static double
-cpu_seconds(void)
+/* What all threads have cost so far. */
+static void
+spent(double *cpu_seconds, long *wakeups)
 {
-	struct timespec now;
+	struct rusage usage;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+	getrusage(RUSAGE_SELF, &usage);
+	*cpu_seconds =
+		(double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+		(double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+	*wakeups = usage.ru_nvcsw;
 }
 
 static void
@@ -328,15 +333,17 @@ measure(size_t (*shrink)(const struct spw_shrink *, void *))
 			 const struct spw_shrinker_options *))
 			function("spw_shrinker_register");
 	struct spw_shrinker *shrinker;
-	double before;
+	double cpu, cpu_before;
+	long wakeups, wakeups_before;
 
 	process_check(!shrinker_register(&shrinker, &options),
 		      "spw_shrinker_register");
 	map(193 * MIB);
-	before = cpu_seconds();
-	for (int i = 0; i < 50; i++)
-		usleep(100000);
-	printf("cpu=%.3f\nasked=%d\n", (cpu_seconds() - before) / 5 * 100,
+	spent(&cpu_before, &wakeups_before);
+	sleep(5);
+	spent(&cpu, &wakeups);
+	printf("cpu=%.3f\nwakeups=%ld\nasked=%d\n",
+	       (cpu - cpu_before) / 5 * 100, wakeups - wakeups_before,
 	       atomic_load(&asked));
 	process_check(atomic_load(&asked) > 0, "the shrinker was not asked");
 }
