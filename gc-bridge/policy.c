@@ -6,19 +6,22 @@
  * Called by bridge.c alone, on the reclaimer (due) and on the bridge's thread
  * (note) while no other looks; calls nothing.
  *
- * Due is what has grown by max(50 MiB, a fifth of the last gain) and waited
- * for the interval (10 s), doubled for each collection in a row that gained
- * under 5 % (EVE#4294; FACTS-GC). To that we add one way round the interval:
- * a program that makes garbage fills the whole headroom within a second, and
- * shall not be killed for the sake of 10 s (CPython: 500 MB/s of cycles). So
- * where the heap has grown again by half of what the last collection gained,
- * the next is due after its duration times live heap by gain, twice at most;
- * at critical any pause is better than the end, and an eighth of the heap is
- * growth enough; but after one that gained little, only when eight times its
- * duration is over (doubled again each time): a concurrent collector may have
- * lost a race that it wins next time (Shenandoah). Where the last was below
- * critical, one is due as soon as it is critical: a program that has dropped
- * all and idles grows no more. One that makes no long
+ * While memory is short, one is due when four times the last one's duration
+ * are over, and a tenth of the interval (10 s), doubled for each in a row that
+ * gained under 5 % (EVE#4294; FACTS-GC): a fifth of the time at most. Growth is
+ * not asked for: a program that has dropped all and idles grows no more, and
+ * at the hard watermark it is too late (Lua takes 0.9 s, where a neighbour of
+ * 25 MB/s leaves 0.5).
+ *
+ * A program that makes garbage fills the whole headroom within a second, and
+ * shall not be killed for the sake of one (CPython: 500 MB/s of cycles). So
+ * where the heap has grown by 50 MiB and half of what the last collection
+ * gained, the next is due after its duration times live heap by gain, twice at
+ * most; at critical any pause is better than the end, and an eighth of the heap
+ * is growth enough; but after one that gained little, only when eight times
+ * its duration is over (doubled again each time): a concurrent collector may
+ * have lost a race that it wins next time (Shenandoah). Where the last was
+ * below critical, one is due as soon as it is critical. One that makes no long
  * pause (V8 marks in steps) is due for an eighth at every level, and twice a
  * second at most.
  */
@@ -31,7 +34,8 @@
 #define GROWTH_CRITICAL_BYTES (4 * MIB)
 #define GROWTH_ASKED_BYTES (1 * MIB)
 #define POOR_DOUBLINGS_MAX 6
-#define POOR_SHARE 4 /* so many times its duration, doubled */
+#define BUSY_SHARE 4 /* so many times its duration, doubled where poor */
+#define INTERVAL_PART 10
 #define STEPS_NS (500 * CLOCK_MS)
 /* Not twice in one pass, whatever the interval. */
 #define PASS_NS (40 * CLOCK_MS)
@@ -74,6 +78,8 @@ policy_due(const struct policy *p, const struct policy_now *now)
 {
 	uint64_t grown = policy_growth(p, now->heap_bytes);
 	uint64_t since = now->now_ns - p->ended_ns;
+	uint64_t rest = larger(now->interval_ns / INTERVAL_PART,
+			       p->took_ns * BUSY_SHARE);
 	uint32_t doublings = p->poor < POOR_DOUBLINGS_MAX ? p->poor :
 							    POOR_DOUBLINGS_MAX;
 
@@ -84,20 +90,19 @@ policy_due(const struct policy *p, const struct policy_now *now)
 	if (now->asked)
 		return grown >= GROWTH_ASKED_BYTES;
 	if (now->level == SPW_LEVEL_CRITICAL && grown >= growth_needed(p) &&
-	    (!p->poor || since >= p->took_ns * POOR_SHARE << doublings))
+	    (!p->poor || since >= p->took_ns * BUSY_SHARE << doublings))
 		return true;
 	if (now->level == SPW_LEVEL_CRITICAL && p->level < now->level &&
 	    since >= p->took_ns)
 		return true;
-	if (now->level == SPW_LEVEL_CRITICAL && !p->poor)
+	if (since >= rest << doublings)
+		return true;
+	if (now->level == SPW_LEVEL_CRITICAL)
 		return false;
-	if (now->in_steps && now->level < SPW_LEVEL_CRITICAL)
+	if (now->in_steps)
 		return grown >= growth_needed(p) && since >= STEPS_NS;
-	if (grown < larger(GROWTH_BYTES, p->gain_bytes / 5))
-		return false;
-	return since >= now->interval_ns << doublings ||
-	       (!p->poor && grown >= p->gain_bytes / 2 &&
-		since >= pays_after(p));
+	return !p->poor && since >= pays_after(p) &&
+	       grown >= larger(GROWTH_BYTES, p->gain_bytes / 2);
 }
 
 void

@@ -36,17 +36,22 @@ filter(void)
 
 	tap_ok(due(&p, 0, 1, SPW_LEVEL_MEDIUM), "the first is always due");
 	p = after(10 * CLOCK_MS, 100 * MIB, 90 * MIB);
-	tap_ok(!due(&p, 60 * CLOCK_S, 120 * MIB, SPW_LEVEL_MEDIUM),
-	       "30 MiB of growth are none");
-	tap_ok(due(&p, 60 * CLOCK_S, 140 * MIB, SPW_LEVEL_MEDIUM),
-	       "50 MiB are");
+	tap_ok(!due(&p, 999 * CLOCK_MS, 139 * MIB, SPW_LEVEL_MEDIUM),
+	       "not again within a tenth of the interval");
+	tap_ok(due(&p, 20 * CLOCK_MS, 140 * MIB, SPW_LEVEL_MEDIUM),
+	       "but for 50 MiB of growth");
+	tap_ok(due(&p, CLOCK_S, 90 * MIB, SPW_LEVEL_MEDIUM),
+	       "then without growth: it may have dropped all");
 	p = after(10 * CLOCK_MS, 2000 * MIB, 500 * MIB);
-	tap_ok(!due(&p, 60 * CLOCK_S, 700 * MIB, SPW_LEVEL_MEDIUM),
-	       "less than a fifth of the last gain is none");
-	tap_ok(due(&p, 60 * CLOCK_S, 800 * MIB, SPW_LEVEL_MEDIUM),
-	       "a fifth is");
-	tap_ok(!due(&p, 9 * CLOCK_S, 800 * MIB, SPW_LEVEL_MEDIUM),
-	       "but not within the interval");
+	tap_ok(!due(&p, 999 * CLOCK_MS, 1249 * MIB, SPW_LEVEL_MEDIUM),
+	       "less than half of the last gain is no growth");
+	tap_ok(due(&p, 999 * CLOCK_MS, 1250 * MIB, SPW_LEVEL_MEDIUM),
+	       "half is");
+	p = after(900 * CLOCK_MS, 2000 * MIB, 500 * MIB);
+	tap_ok(!due(&p, 3599 * CLOCK_MS, 500 * MIB, SPW_LEVEL_MEDIUM),
+	       "a long one takes a fifth of the time");
+	tap_ok(due(&p, 3600 * CLOCK_MS, 500 * MIB, SPW_LEVEL_MEDIUM),
+	       "at most");
 }
 
 static void
@@ -70,10 +75,9 @@ poor(void)
 	struct policy p = after(10 * CLOCK_MS, 100 * MIB, 99 * MIB);
 
 	tap_is(p.poor, 1, "one in a hundred is a poor gain");
-	tap_ok(!due(&p, 19 * CLOCK_S, 200 * MIB, SPW_LEVEL_MEDIUM),
+	tap_ok(!due(&p, 1999 * CLOCK_MS, 200 * MIB, SPW_LEVEL_MEDIUM),
 	       "it doubles the interval");
-	tap_ok(due(&p, 20 * CLOCK_S, 200 * MIB, SPW_LEVEL_MEDIUM),
-	       "which ends");
+	tap_ok(due(&p, 2 * CLOCK_S, 200 * MIB, SPW_LEVEL_MEDIUM), "which ends");
 	tap_ok(!due(&p, 79 * CLOCK_MS, 500 * MIB, SPW_LEVEL_CRITICAL),
 	       "nor at once where it is critical");
 	tap_ok(due(&p, 80 * CLOCK_MS, 500 * MIB, SPW_LEVEL_CRITICAL),
@@ -97,11 +101,11 @@ escalates(void)
 	       "a full one may find what a moderate one did not");
 	tap_ok(!due(&p, 9 * CLOCK_S, 99 * MIB, SPW_LEVEL_CRITICAL),
 	       "but not within its duration");
-	tap_ok(!due(&p, 60 * CLOCK_S, 99 * MIB, SPW_LEVEL_MEDIUM),
+	tap_ok(!due(&p, 79 * CLOCK_S, 99 * MIB, SPW_LEVEL_MEDIUM),
 	       "nor another moderate one");
 	policy_note(&p, SPW_LEVEL_CRITICAL, 90 * CLOCK_S, 100 * CLOCK_S,
 		    100 * MIB, 99 * MIB);
-	tap_ok(!due(&p, 60 * CLOCK_S, 99 * MIB, SPW_LEVEL_CRITICAL),
+	tap_ok(!due(&p, 79 * CLOCK_S, 99 * MIB, SPW_LEVEL_CRITICAL),
 	       "and a full one once");
 	policy_note(&p, SPW_LEVEL_MEDIUM, 90 * CLOCK_S, 100 * CLOCK_S,
 		    100 * MIB, 80 * MIB);
