@@ -24,11 +24,13 @@
 /* The fastest growth that was measured: a thread touching fresh pages. */
 #define BURST_BYTES_PER_S 2500000000ull
 
-/* Slower growth is none: in 250 ms it takes less than the least soft. */
-#define SLOW_BYTES_PER_S (96 * MIB)
-/* A huge page comes at once, and one that went is uncharged later: no rate. */
-#define NOISE_MIN_BYTES (4 * MIB)
+/* Slower growth is none. */
+#define SLOW_BYTES_PER_S (16 * MIB)
 #define NOISE_MAX_BYTES (8 * MIB)
+/* The same where the program's own coming and going is in it, huge pages of
+ * it at once: in 250 ms this takes less than the least soft. */
+#define SLOW_UNHOOKED_BYTES_PER_S (96 * MIB)
+#define NOISE_UNHOOKED_BYTES (4 * MIB)
 
 #define POLL_MIN_NS (1 * CLOCK_MS)
 /* At `limit:` nobody dies; a wake-up of a virtual machine costs 50 us. */
@@ -109,23 +111,38 @@ same_measure(const struct level *level, const struct limits_reading *r)
 	       r->stat_read == level->last_stat_read;
 }
 
+static uint64_t
+slow_bytes_per_s(const struct level_input *input)
+{
+	return input->unhooked ? SLOW_UNHOOKED_BYTES_PER_S : SLOW_BYTES_PER_S;
+}
+
+/* Usage differs by so much from one reading to the next. */
+static uint64_t
+noise_bytes(const struct level_input *input)
+{
+	uint64_t cache = smaller(input->reading.cache_bytes / 8,
+				 NOISE_MAX_BYTES);
+
+	return input->unhooked ? larger(cache, NOISE_UNHOOKED_BYTES) : cache;
+}
+
 /*
- * What others grew by since the last reading. Usage comes in lumps: a huge
- * page, and page cache that streams, whose size is read after it, both counted
- * in batches for each processor, make it differ by some MiB from one reading
- * to the next (measured: 2 of 30, and 3 of 60, which as growth of 10 ms would
- * be 200 MB/s). What does not rise above `base` by more than that is not
- * growth. base falls at once with usage and rises with our own heap, and by
- * what is too slow to matter.
+ * What others grew by since the last reading. Page cache that streams makes
+ * usage and its own size, which are read one after the other and counted in
+ * batches for each processor, differ by some MiB from one reading to the next
+ * (measured: 3 of 60, which as growth of 10 ms would be 200 MB/s); so does a
+ * heap that is not ours, by huge pages (2.5 of 340). What does not rise above
+ * `base` by more than that is not growth. base falls at once with usage and
+ * rises with our own heap, and by what is too slow to matter.
  */
 static uint64_t
 grown_bytes(struct level *level, const struct level_input *input, uint64_t used,
 	    uint64_t ns)
 {
 	const struct limits_reading *r = &input->reading;
-	uint64_t noise = smaller(larger(r->cache_bytes / 8, NOISE_MIN_BYTES),
-				 NOISE_MAX_BYTES);
-	uint64_t slow = smaller(ns, CLOCK_S) / 1000 * SLOW_BYTES_PER_S /
+	uint64_t noise = noise_bytes(input);
+	uint64_t slow = smaller(ns, CLOCK_S) / 1000 * slow_bytes_per_s(input) /
 			(CLOCK_S / 1000);
 	uint64_t excess;
 
@@ -170,7 +187,7 @@ note_growth(struct level *level, const struct level_input *input)
 	/* After a long sleep the rate is an average of nothing: who crossed a
 	 * threshold is looked at again soon; so is our own heap at `limit:`,
 	 * where it may go on without credit. */
-	if (rate > SLOW_BYTES_PER_S || input->crossed ||
+	if (rate > slow_bytes_per_s(input) || input->crossed ||
 	    (r->kind == LIMITS_OWN && own >= MIB))
 		level->growing_until_ns = input->now_ns + CLOCK_S / 4;
 	level->last_ns = input->now_ns;

@@ -28,6 +28,8 @@ struct level_input {
 	bool asked;                 /* systemd's protocol */
 	bool covered;               /* thresholds will wake the monitor */
 	bool crossed;               /* one did: usage has grown past it */
+	bool unhooked;              /* the heap is not ours: charged_bytes
+				     * leave out what the program takes */
 	uint32_t futile_passes;     /* in a row, up to now */
 };
 

@@ -208,6 +208,7 @@ sense(const struct sources_news *news)
 	in.asked = news->asked;
 	in.crossed = news->limit;
 	in.covered = sources && sources_cover_usage(sources);
+	in.unhooked = !core_heap();
 	level_update(&level, &in, &fresh.level);
 	fresh.reading = in.reading;
 	/* Subtracting page cache costs 3 us: only where it may matter. */
