@@ -167,20 +167,14 @@ mark(enum spw_level level)
 	table.set_finalize_on_demand(on_demand);
 }
 
-/* Free bytes that a sweep would return. */
-static size_t
-unswept(void)
-{
-	size_t free = table.get_free_bytes(), swept = atomic_load(&swept_bytes);
-
-	return free > swept ? free - swept : 0;
-}
-
 /* Whether what is free already is worth a call without a mark. */
 static bool
 has_unswept(void)
 {
-	return boehm_can_sweep() && unswept() >= UNSWEPT_BYTES;
+	size_t free = table.get_free_bytes();
+
+	return boehm_can_sweep() &&
+	       free >= atomic_load(&swept_bytes) + UNSWEPT_BYTES;
 }
 
 static size_t
@@ -197,7 +191,7 @@ collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 	    (level == SPW_LEVEL_CRITICAL || !has_unswept()))
 		mark(level);
 	if (boehm_can_sweep()) {
-		boehm_sweep(unswept());
+		boehm_sweep();
 		atomic_store(&swept_bytes, table.get_free_bytes());
 	}
 	table.unregister_my_thread();

@@ -88,9 +88,8 @@ bool boehm_is_armed(void);
 /* A heap as large as the headroom allows: see boehm_arm.c. */
 void boehm_tune(uint64_t headroom_bytes);
 
-/* Returns the pages of free blocks, about so many bytes; on a registered
- * thread. */
-void boehm_sweep(size_t bytes);
+/* Returns the pages of free blocks; on a registered thread. */
+void boehm_sweep(void);
 
 /* Before a collection for want of memory, and after: cold soft references. */
 void boehm_soft_weaken(bool all);

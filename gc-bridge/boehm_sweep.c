@@ -2,7 +2,7 @@
 /*
  * Returning the pages of libgc's free blocks.
  *
- * Called by boehm.c on a registered thread; calls libgc and pair.c.
+ * Called by boehm.c on a registered thread; calls libgc and madvise(2).
  *
  * A block that holds nothing is on libgc's list of free blocks and has a
  * header at its head alone: there GC_is_heap_ptr() is true, GC_base() NULL and
@@ -12,28 +12,27 @@
  * gates it by version.
  *
  * Under libgc's lock, a millisecond at a time, so that a thread that allocates
- * waits no longer; two threads return the pages meanwhile (pair.c). Between
- * two slices it may go first, for which we sleep: who only unlocks has the lock
- * again before another wakes. A large block goes in pieces; what is left of it
- * is known by its head, which has the same length still, or is looked at again:
- * part of it may have been allocated. The world is not stopped. Ranges are the
- * private writable mappings of /proc/self/maps between the addresses that libgc
- * holds plausible; what is not its heap has no header. The file is read in
- * pieces, nothing is allocated.
+ * waits no longer; between two slices it may go first, for which we sleep: who
+ * only unlocks has the lock again before another wakes. A large block goes in
+ * pieces; what is left of it is known by its head, which has the same length
+ * still, or is looked at again: part of it may have been allocated. The
+ * world is not stopped. Ranges are the private writable mappings of
+ * /proc/self/maps between the addresses that libgc holds plausible; what is
+ * not its heap has no header. The file is read in pieces, nothing is
+ * allocated.
  */
 #include "gc-bridge/boehm.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "gc-bridge/pair.h"
 
 #define BLOCK_BYTES 4096ul
 #define PIECE_BYTES (512ul << 10)
-#define PIECES 32 /* are returned together */
 #define SLICE_NS CLOCK_MS
 #define SLICE_STEPS 64 /* between two looks at the clock */
 #define BETWEEN_US 50
@@ -55,18 +54,17 @@ free_at(char *at)
 	return b->size(at) & ~(BLOCK_BYTES - 1);
 }
 
-/* Takes one piece off a free block. */
-static struct pair_piece
-cut(struct range *r)
+/* Returns one piece of a free block. */
+static void
+give(struct range *r)
 {
 	size_t left = (size_t)(r->head + r->free_bytes - r->at);
-	struct pair_piece piece = { r->at,
-				    left < PIECE_BYTES ? left : PIECE_BYTES };
+	size_t bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
 
-	r->at += piece.bytes;
-	if (piece.bytes == left)
+	madvise(r->at, bytes, MADV_DONTNEED);
+	r->at += bytes;
+	if (bytes == left)
 		r->free_bytes = 0;
-	return piece;
 }
 
 /* To a free block, or over what is none. */
@@ -88,45 +86,25 @@ step(struct range *r)
 	r->at += bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
 }
 
-/* The next pieces; before[i] is where the i-th was found. Fewer than there is
- * room for: the range is at its end, or time is up. */
-static unsigned
-find(struct range *r, struct pair_piece *pieces, struct range *before,
-     uint64_t until_ns)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 1; r->at < r->end && n < PIECES; i++) {
-		if (r->free_bytes) {
-			before[n] = *r;
-			pieces[n++] = cut(r);
-		} else {
-			step(r);
-		}
-		if (i % SLICE_STEPS == 0 && clock_now_ns() >= until_ns)
-			break;
-	}
-	return n;
-}
-
 static void *
 sweep_slice(void *argument)
 {
-	struct range *r = argument, before[PIECES];
-	struct pair_piece pieces[PIECES];
-	uint64_t until_ns = clock_now_ns() + SLICE_NS;
-	unsigned found, went;
+	struct range *r = argument;
+	uint64_t until = clock_now_ns() + SLICE_NS;
 
 	if (r->free_bytes && free_at(r->head) != r->free_bytes) {
 		r->at = r->head;
 		r->free_bytes = 0;
 	}
-	do {
-		found = find(r, pieces, before, until_ns);
-		went = pair_return(pieces, found, until_ns);
-		if (went < found)
-			*r = before[went];
-	} while (r->at < r->end && clock_now_ns() < until_ns);
+	for (unsigned i = 1; r->at < r->end; i++) {
+		if (r->free_bytes)
+			give(r);
+		else
+			step(r);
+		if ((r->free_bytes || i % SLICE_STEPS == 0) &&
+		    clock_now_ns() >= until)
+			break;
+	}
 	return NULL;
 }
 
@@ -167,7 +145,7 @@ sweep_line(const char *line)
 }
 
 void
-boehm_sweep(size_t bytes)
+boehm_sweep(void)
 {
 	char text[2048];
 	size_t have = 0;
@@ -176,7 +154,6 @@ boehm_sweep(size_t bytes)
 
 	if (fd < 0)
 		return;
-	pair_begin(bytes);
 	while ((n = read(fd, text + have, sizeof text - 1 - have)) > 0) {
 		char *line = text, *end;
 
@@ -192,6 +169,5 @@ boehm_sweep(size_t bytes)
 			have = 0; /* a path longer than this: no heap */
 		memmove(text, line, have);
 	}
-	pair_end();
 	close(fd);
 }

@@ -21,7 +21,6 @@ core_sources += \
 	%D%/node_isolate.c \
 	%D%/ocaml.c \
 	%D%/ocaml_idle.c %D%/ocaml_idle.h \
-	%D%/pair.c %D%/pair.h \
 	%D%/php.c \
 	%D%/policy.c %D%/policy.h \
 	%D%/ruby.c \

@@ -108,11 +108,9 @@ unit_tests += %D%/subscribers
 %C%_subscribers_LDADD = $(test_ldadd)
 
 # Collectors: the rate filter; bridges with made-up runtimes (libgcc_s throws).
-unit_tests += %D%/gc_policy %D%/gc_bridge %D%/pair
+unit_tests += %D%/gc_policy %D%/gc_bridge
 %C%_gc_policy_SOURCES = %D%/gc_policy.c
 %C%_gc_policy_LDADD = $(test_ldadd)
-%C%_pair_SOURCES = %D%/pair.c
-%C%_pair_LDADD = $(test_ldadd)
 %C%_gc_bridge_SOURCES = %D%/gc_bridge.c %D%/stock.c %D%/stock.h
 %C%_gc_bridge_CFLAGS = $(AM_CFLAGS) -fexceptions
 %C%_gc_bridge_LDADD = $(test_ldadd) -lgcc_s
