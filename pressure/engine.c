@@ -15,7 +15,8 @@
  *
  * Hold-off: a pass that gave under 1 % of its target doubles the time until
  * the next one for the same cause, 100 ms to 60 s (systemd#38417: futile
- * trims at 100 % CPU); 10 ms at most when critical and something could go.
+ * trims at 100 % CPU); 10 ms at most when critical and something could go, and
+ * until headroom has fallen: what grows at 300 MB/s has taken it in 100 ms.
  *
  * `work` is the futex the reclaimer sleeps on; whoever changes what it should
  * do bumps it afterwards (release).
@@ -53,9 +54,10 @@ static __thread uint32_t generation_here;
 static _Atomic int want_level;
 static _Atomic uint64_t want_bytes;
 static _Atomic uint64_t hold_until_ns;
-static _Atomic uint64_t passed_ns; /* end of the last pass */
-static _Atomic int passed_level;   /* its level; NONE: pressure is over */
-static uint64_t hold_ns;           /* Reclaimer only. */
+static _Atomic uint64_t hold_headroom_bytes; /* when it began */
+static _Atomic uint64_t passed_ns;           /* end of the last pass */
+static _Atomic int passed_level; /* its level; NONE: pressure is over */
+static uint64_t hold_ns;         /* Reclaimer only. */
 static _Atomic uint32_t futile;
 static _Atomic uint64_t raised_ns; /* when the level rose, until answered */
 
@@ -121,6 +123,7 @@ want_now(void)
 	return atomic_load(&want_bytes) > 0 &&
 	       (now >= atomic_load(&hold_until_ns) ||
 		atomic_load(&want_level) > atomic_load(&passed_level) ||
+		monitor_has_worsened(atomic_load(&hold_headroom_bytes)) ||
 		(now - atomic_load(&passed_ns) >= HOLD_CRITICAL_NS &&
 		 pass_dirty_bytes() >= FREED_BYTES));
 }
@@ -205,6 +208,7 @@ note_result(enum spw_level level, uint64_t target, uint64_t got)
 			gate_hopeless(asked_all && got < target / 4);
 		}
 	}
+	atomic_store(&hold_headroom_bytes, monitor_headroom());
 	atomic_store(&hold_until_ns, hold ? clock_now_ns() + hold : 0);
 }
 

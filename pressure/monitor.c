@@ -51,6 +51,8 @@
 #define NOTHING_BYTES (1 << 20)
 #define IDLE_MAX_NS (400 * CLOCK_MS)
 #define LOOK_NS (2 * CLOCK_S)
+/* A pass has us look after each of its steps. */
+#define PASS_POLL_NS (8 * CLOCK_MS)
 #define POLLS_MAX (1 + SOURCES_POLLS_MAX + CONTROL_POLLS_MAX)
 
 /* Guarded by being used by one senser: the thread, or whoever holds
@@ -127,6 +129,27 @@ monitor_view(struct monitor_view *copy)
 		atomic_thread_fence(memory_order_acquire);
 	} while ((s & 1) || s != atomic_load_explicit(&view_sequence,
 						      memory_order_relaxed));
+}
+
+uint64_t
+monitor_headroom(void)
+{
+	struct monitor_view now;
+
+	monitor_view(&now);
+	return now.reading.headroom_bytes;
+}
+
+bool
+monitor_has_worsened(uint64_t since_bytes)
+{
+	struct monitor_view now;
+	uint64_t step;
+
+	monitor_view(&now);
+	step = now.level.hard_bytes / 4;
+	return since_bytes > step &&
+	       now.reading.headroom_bytes < since_bytes - step;
 }
 
 bool
@@ -400,6 +423,8 @@ monitor_thread(void *unused)
 			ns = 100 * CLOCK_MS;
 		if (engine_busy() && ns > 100 * CLOCK_MS)
 			ns = 100 * CLOCK_MS; /* the watchdog */
+		if (engine_busy() && ns < PASS_POLL_NS)
+			ns = PASS_POLL_NS;
 		if (bell < 0 && ns > 10 * CLOCK_MS)
 			ns = 10 * CLOCK_MS;
 		/* A wanted reading that came in meanwhile is not slept over */

@@ -40,6 +40,11 @@ void monitor_sense_inline(void);
 
 void monitor_view(struct monitor_view *view);
 
+/* Headroom as it was last sensed; whether it has fallen by more than a quarter
+ * of the hard watermark since it was so much. */
+uint64_t monitor_headroom(void);
+bool monitor_has_worsened(uint64_t since_bytes);
+
 /* Whether there is one yet; and waiting for the first. */
 bool monitor_has_view(void);
 bool monitor_first_view(uint64_t timeout_ns);

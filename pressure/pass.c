@@ -294,7 +294,8 @@ note_futile(struct spw_shrinker *s, uint64_t resident)
 /*
  * Futile calls are repeated ever more rarely. Where little of what was freed
  * could be returned, the program's next allocations will use it: asking on at
- * once would empty the cache for the sake of a few pages.
+ * once would empty the cache for the sake of a few pages. Where headroom falls
+ * meanwhile somebody else grows, and it is asked all the same.
  */
 static void
 note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
@@ -303,6 +304,7 @@ note_hold(const struct pass *pass, struct spw_shrinker *s, uint64_t share,
 	uint32_t n;
 	uint64_t hold;
 
+	atomic_store(&s->hold_headroom_bytes, monitor_headroom());
 	if ((went >= share / 100 && went > 0) || claimed >= share / 2) {
 		bool scattered = went < claimed / 4;
 
@@ -403,6 +405,7 @@ may_ask(const struct pass *pass, struct spw_shrinker *s)
 	if (now < atomic_load(&s->later_until_ns))
 		return false;
 	return pass->asked || now >= atomic_load(&s->hold_until_ns) ||
+	       monitor_has_worsened(atomic_load(&s->hold_headroom_bytes)) ||
 	       (is_hard(pass) && !atomic_load(&s->held_hard));
 }
 

@@ -54,10 +54,11 @@ struct spw_shrinker {
 	_Atomic uint64_t claimed_bytes; /* what it said */
 	_Atomic uint64_t calls;
 	_Atomic uint64_t ns_max;
-	_Atomic uint64_t later_until_ns; /* SPW_SHRINK_LATER pending */
-	uint64_t later_resident_bytes;   /* of the process, back then */
-	_Atomic uint64_t hold_until_ns;  /* gave nothing: not before */
-	_Atomic uint32_t futile;         /* in a row */
+	_Atomic uint64_t later_until_ns;      /* SPW_SHRINK_LATER pending */
+	uint64_t later_resident_bytes;        /* of the process, back then */
+	_Atomic uint64_t hold_until_ns;       /* gave nothing: not before */
+	_Atomic uint64_t hold_headroom_bytes; /* then: nor until less */
+	_Atomic uint32_t futile;              /* in a row */
 	_Atomic bool held_hard; /* it gave nothing where it was critical */
 	/* Of the process, when it gave nothing. */
 	_Atomic uint64_t futile_resident_bytes;

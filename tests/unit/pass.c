@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * pressure/pass.c, passes made by hand: what the monitor is told after one.
+ * pressure/pass.c, passes made by hand: what the monitor is told after one, and
+ * who is asked again.
  */
 #include "pressure/pass.h"
 
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "pressure/monitor.h"
 #include "tests/tap.h"
 #include "tests/unit/stock.h"
 
@@ -46,10 +51,62 @@ hoping(void)
 	stock_empty(&dear);
 }
 
+static size_t
+give_nothing(const struct spw_shrink *request, void *context)
+{
+	(void)request;
+	++*(unsigned *)context;
+	return 0;
+}
+
+static void
+pass_medium(void)
+{
+	struct pass pass = { .level = SPW_LEVEL_MEDIUM,
+			     .target_bytes = MIB,
+			     .left = wants_more };
+
+	monitor_sense(CLOCK_S);
+	pass_run(&pass);
+}
+
+/* At 300 MB/s a neighbour does not wait for a hold-off to end. */
+static void
+falling(void)
+{
+	static struct stock others;
+	static unsigned asked;
+	struct spw_shrinker_options options = {
+		.size = sizeof options,
+		.name = "stubborn",
+		.tier = SPW_TIER_WARM,
+		.shrink = give_nothing,
+		.context = &asked,
+	};
+	struct spw_shrinker *s;
+
+	if (spw_shrinker_register(&s, &options) != 0)
+		tap_bail_out("register");
+	while (asked < 6) { /* 3 s */
+		pass_medium();
+		usleep(20000);
+	}
+	pass_medium();
+	tap_is(asked, 6, "who gave nothing six times is left alone for 3 s");
+	stock_fill(&others, 16 * MIB);
+	pass_medium();
+	tap_is(asked, 7, "but asked where headroom falls");
+	pass_medium();
+	tap_is(asked, 7, "once");
+	spw_shrinker_unregister(s);
+	stock_empty(&others);
+}
+
 int
 main(void)
 {
-	stock_alone(NULL);
+	stock_alone("limit:1G,hard:8M");
 	hoping();
+	falling();
 	return tap_done();
 }
