@@ -100,7 +100,7 @@ static const struct key keys[] = {
 	    "which collectors in the process are asked; + between", ANY_TIME,
 	    KIND_SET, AT(gc), 0, 0, 0),
 	KEY("gc-interval", "TIME", "10s",
-	    "between two collections; 0: always, at once", ANY_TIME, KIND_NS,
+	    "a tenth of it is least between two collections; 0: always, at once", ANY_TIME, KIND_NS,
 	    AT(gc_interval_ns), 0, 0, 3600 * CLOCK_S),
 	WORD("log", "off|error|warning|info|debug", "off",
 	     "messages on standard error", ANY_TIME, log_level),
