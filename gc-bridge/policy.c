@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The rate filter: a collection costs the program a pause, and where nothing
- * has become garbage since the last it gives nothing.
+ * The rate filter: a collection costs the program a pause, and may give nothing.
  *
  * Called by bridge.c alone, on the reclaimer (due) and on the bridge's thread
  * (note) while no other looks; calls nothing.
