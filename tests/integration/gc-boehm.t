@@ -233,7 +233,7 @@ def test_guile(tap, folder):
     runtime = Runtime(tap, "boehm", command + [files["burst"]],
                       command + [files["churn"]])
     runtime.returns("guile", 400, 70)
-    runtime.stress("guile, two threads", int(2 * gcs.SECONDS))
+    runtime.stress("guile, two threads", int(gcs.SECONDS))
 
 
 def test_ecl(tap, folder):

@@ -212,7 +212,7 @@ def stock(tap, command):
     runtime.returns("lua5.4", 400, 50, settle=1.5)
     environment(tap, command("environment", ENVIRONMENT))
     stays(tap, "lua5.4", command("stopped", STOPPED), "gc:lua", "300000\tfalse")
-    runtime.stress("lua5.4", 2 * gcs.SECONDS)
+    runtime.stress("lua5.4", gcs.SECONDS)
     runtime.hammer("lua5.4", command("short", SHORT))
     forks(tap, "lua5.4", command("forks", FORKS), "gc:lua")
     runtime.churn = command("leaks", LEAKS)

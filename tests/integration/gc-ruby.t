@@ -151,11 +151,11 @@ def main():
         runtime.stress("ruby, three threads", gcs.SECONDS)
         compacts.stress("ruby, compacted, three threads", gcs.SECONDS)
         compacts.hammer("ruby, compacted, interrupted",
-                        command("raised", RAISED), max(gcs.RUNS // 3, 2))
+                        command("raised", RAISED), max(gcs.RUNS // 2, 3))
         runtime.hammer("ruby", command("short", SHORT))
         if harness.run([ruby, "-rfiddle", "-e", ""]).returncode == 0:
             runtime.hammer("ruby, whose process ends later",
-                           command("late", LATE), max(gcs.RUNS // 3, 2))
+                           command("late", LATE), max(gcs.RUNS // 2, 3))
         else:
             tap.skip("ruby, whose process ends later", "no fiddle")
     tap.end()

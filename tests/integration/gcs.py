@@ -6,7 +6,7 @@ garbage, drops it, prints "ready" and idles until the file named by its last
 argument is there; then it prints a sum. `churn` makes garbage all the time,
 keeps some, and prints a sum; its argument is how long it works.
 
-SPILLWAY_GC_SECONDS (3) is how long a stress lasts, SPILLWAY_GC_RUNS (10) how
+SPILLWAY_GC_SECONDS (3) is how long a stress lasts, SPILLWAY_GC_RUNS (6) how
 many short programs are started.
 """
 
@@ -20,7 +20,7 @@ import harness
 from harness import MIB
 
 SECONDS = float(os.environ.get("SPILLWAY_GC_SECONDS", "3"))
-RUNS = int(os.environ.get("SPILLWAY_GC_RUNS", "10"))
+RUNS = int(os.environ.get("SPILLWAY_GC_RUNS", "6"))
 SLOW = 180  # seconds: what takes longer hangs, also on a busy machine
 
 

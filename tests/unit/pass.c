@@ -87,17 +87,17 @@ falling(void)
 
 	if (spw_shrinker_register(&s, &options) != 0)
 		tap_bail_out("register");
-	while (asked < 6) { /* 3 s */
+	while (asked < 5) { /* 1.5 s */
 		pass_medium();
 		usleep(20000);
 	}
 	pass_medium();
-	tap_is(asked, 6, "who gave nothing six times is left alone for 3 s");
+	tap_is(asked, 5, "who gave nothing five times is left alone a while");
 	stock_fill(&others, 16 * MIB);
 	pass_medium();
-	tap_is(asked, 7, "but asked where headroom falls");
+	tap_is(asked, 6, "but asked where headroom falls");
 	pass_medium();
-	tap_is(asked, 7, "once");
+	tap_is(asked, 6, "once");
 	spw_shrinker_unregister(s);
 	stock_empty(&others);
 }
