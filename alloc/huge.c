@@ -29,7 +29,7 @@
 #define SPLIT_BYTES (4ul << 10)
 #define KNOWN 1024u /* a power of two */
 
-static _Atomic bool looked, always, asked, refused;
+static _Atomic bool looked, always, asked;
 /* Pages that were split since huge pages were last refused: [page][scarcity],
  * by the page's number. */
 static _Atomic uint64_t known[KNOWN];
@@ -101,22 +101,23 @@ look(void)
 void
 huge_scarce(void)
 {
+	uint32_t now;
+
 	if (!atomic_exchange(&looked, true))
 		look();
-	if (!atomic_load(&always) || atomic_load(&refused) ||
+	now = atomic_load(&scarcity);
+	if (!atomic_load(&always) || now % 2 ||
 	    prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) != 0)
 		return;
-	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0) {
-		atomic_fetch_add(&scarcity, 1);
-		atomic_store(&refused, true);
-	}
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0)
+		atomic_compare_exchange_strong(&scarcity, &now, now + 1);
 }
 
 void
 huge_plenty(void)
 {
-	if (atomic_exchange(&refused, false)) {
-		atomic_fetch_add(&scarcity, 1);
+	uint32_t now = atomic_load(&scarcity);
+
+	if (now % 2 && atomic_compare_exchange_strong(&scarcity, &now, now + 1))
 		prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
-	}
 }

@@ -55,21 +55,17 @@
 #define STALL_US 20000 /* 1 % of the window */
 
 static uint64_t
+max3(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t ab = a > b ? a : b;
+
+	return ab > c ? ab : c;
+}
+
+static uint64_t
 smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
-}
-
-static uint64_t
-larger(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t
-max3(uint64_t a, uint64_t b, uint64_t c)
-{
-	return larger(larger(a, b), c);
 }
 
 /* `percent` of a limit, also of UINT64_MAX. */
@@ -124,7 +120,9 @@ noise_bytes(const struct level_input *input)
 	uint64_t cache = smaller(input->reading.cache_bytes / 8,
 				 NOISE_MAX_BYTES);
 
-	return input->unhooked ? larger(cache, NOISE_UNHOOKED_BYTES) : cache;
+	return input->unhooked && cache < NOISE_UNHOOKED_BYTES ?
+		       NOISE_UNHOOKED_BYTES :
+		       cache;
 }
 
 /*

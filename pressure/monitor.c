@@ -51,8 +51,8 @@
 #define NOTHING_BYTES (1 << 20)
 #define IDLE_MAX_NS (400 * CLOCK_MS)
 #define LOOK_NS (2 * CLOCK_S)
-/* A pass has us look after each of its steps. */
 #define PASS_POLL_NS (8 * CLOCK_MS)
+#define WATCHDOG_NS (100 * CLOCK_MS)
 #define POLLS_MAX (1 + SOURCES_POLLS_MAX + CONTROL_POLLS_MAX)
 
 /* Guarded by being used by one senser: the thread, or whoever holds
@@ -390,6 +390,15 @@ idle_ns(uint64_t ns)
 	return quiet_ns;
 }
 
+/* A pass has us look after each of its steps; who hangs is to be seen. */
+static uint64_t
+beside_pass_ns(uint64_t ns)
+{
+	if (ns < PASS_POLL_NS)
+		return PASS_POLL_NS;
+	return ns < WATCHDOG_NS ? ns : WATCHDOG_NS;
+}
+
 void *
 monitor_thread(void *unused)
 {
@@ -421,10 +430,8 @@ monitor_thread(void *unused)
 		arm(&now);
 		if (control_tick() && ns > 100 * CLOCK_MS)
 			ns = 100 * CLOCK_MS;
-		if (engine_busy() && ns > 100 * CLOCK_MS)
-			ns = 100 * CLOCK_MS; /* the watchdog */
-		if (engine_busy() && ns < PASS_POLL_NS)
-			ns = PASS_POLL_NS;
+		if (engine_busy())
+			ns = beside_pass_ns(ns);
 		if (bell < 0 && ns > 10 * CLOCK_MS)
 			ns = 10 * CLOCK_MS;
 		/* A wanted reading that came in meanwhile is not slept over */

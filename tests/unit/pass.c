@@ -20,15 +20,21 @@ wants_more(const struct pass *pass)
 	return pass->target_bytes;
 }
 
-/* What the monitor is told after a pass that asks the cold alone. */
-static uint64_t
-counted_after_low(void)
+static void
+pass_at(enum spw_level level)
 {
-	struct pass pass = { .level = SPW_LEVEL_LOW,
+	struct pass pass = { .level = level,
 			     .target_bytes = MIB,
 			     .left = wants_more };
 
 	pass_run(&pass);
+}
+
+/* What the monitor is told after a pass that asks the cold alone. */
+static uint64_t
+counted_after_low(void)
+{
+	pass_at(SPW_LEVEL_LOW);
 	return pass_counted_bytes();
 }
 
@@ -51,53 +57,30 @@ hoping(void)
 	stock_empty(&dear);
 }
 
-static size_t
-give_nothing(const struct spw_shrink *request, void *context)
+/* How often an empty one was asked, after one more pass. */
+static unsigned
+asked_after_medium(const struct stock *empty)
 {
-	(void)request;
-	++*(unsigned *)context;
-	return 0;
-}
-
-static void
-pass_medium(void)
-{
-	struct pass pass = { .level = SPW_LEVEL_MEDIUM,
-			     .target_bytes = MIB,
-			     .left = wants_more };
-
 	monitor_sense(CLOCK_S);
-	pass_run(&pass);
+	pass_at(SPW_LEVEL_MEDIUM);
+	return empty->asked;
 }
 
 /* At 300 MB/s a neighbour does not wait for a hold-off to end. */
 static void
 falling(void)
 {
-	static struct stock others;
-	static unsigned asked;
-	struct spw_shrinker_options options = {
-		.size = sizeof options,
-		.name = "stubborn",
-		.tier = SPW_TIER_WARM,
-		.shrink = give_nothing,
-		.context = &asked,
-	};
+	static struct stock empty, others;
 	struct spw_shrinker *s;
 
-	if (spw_shrinker_register(&s, &options) != 0)
-		tap_bail_out("register");
-	while (asked < 5) { /* 1.5 s */
-		pass_medium();
+	s = stock_lend(&empty, "empty", SPW_TIER_WARM, false);
+	while (asked_after_medium(&empty) < 5) /* 1.5 s */
 		usleep(20000);
-	}
-	pass_medium();
-	tap_is(asked, 5, "who gave nothing five times is left alone a while");
+	tap_is(asked_after_medium(&empty), 5,
+	       "who gave nothing five times is left alone a while");
 	stock_fill(&others, 16 * MIB);
-	pass_medium();
-	tap_is(asked, 6, "but asked where headroom falls");
-	pass_medium();
-	tap_is(asked, 6, "once");
+	tap_is(asked_after_medium(&empty), 6, "but asked where headroom falls");
+	tap_is(asked_after_medium(&empty), 6, "once");
 	spw_shrinker_unregister(s);
 	stock_empty(&others);
 }
