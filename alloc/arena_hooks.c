@@ -141,7 +141,7 @@ hook_alloc(void *hooks, void *fresh, size_t bytes, size_t alignment, bool *zero,
 	if (is_metadata(bytes, alignment, *zero, *commit)) {
 		address = claim(body, bytes, alignment);
 		if (address)
-			pages_count_metadata((int64_t)bytes);
+			pages_add_metadata(address, bytes);
 		return address;
 	}
 	if (mapped_enough(body) || (*commit && !charge(body, bytes)))

@@ -24,6 +24,7 @@
 #include <spillway/export.h>
 
 #include "alloc/heap.h"
+#include "alloc/huge.h"
 #include "alloc/purge.h"
 #include "base/settings.h"
 #include "pressure/gate.h"
@@ -114,6 +115,7 @@ heap_start(void)
 
 	if (atomic_exchange(&started, true))
 		return;
+	huge_spare_static();
 	settings_load();
 	gate_reset();
 	if (settings()->off)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "alloc/heap.h"
+#include "alloc/huge.h"
 #include "base/elsewhere.h"
 #include "base/file.h"
 #include "base/units.h"
@@ -138,10 +139,12 @@ static struct spw_shrinker trimmer = {
 	.name = "malloc",
 };
 
-/* No work: one look, and a pointer that the core calls when it starts. */
+/* No work: one look, one system call, and a pointer that the core calls when it
+ * starts. */
 __attribute__((constructor)) static void
 announce(void)
 {
+	huge_spare_static();
 	elsewhere_look();
 	core_on_start(heap_start);
 }

@@ -8,10 +8,13 @@
  * cache kept 130 MiB that keeps 142 elsewhere (tests/vm). So from the first
  * pass until pressure is over the process refuses them (PR_SET_THP_DISABLE),
  * unless somebody else had already. The flag is inherited over fork and exec:
- * a program that is started meanwhile has no huge pages either.
+ * a program that is started meanwhile has no huge pages either. So it is for
+ * those that were asked for. Tables, of which a page here and there is used,
+ * never have any: 8 MiB less of that program.
  *
- * huge_ask() and huge_split() are called by hooks under jemalloc's locks;
- * huge_scarce() by the reclaimer, huge_plenty() by the monitor.
+ * huge_ask(), huge_spare() and huge_split() are called by hooks under
+ * jemalloc's locks; huge_scarce() by the reclaimer, huge_plenty() by the
+ * monitor.
  */
 #include "alloc/huge.h"
 
@@ -29,11 +32,26 @@
 #define SPLIT_BYTES (4ul << 10)
 #define KNOWN 1024u /* a power of two */
 
+#ifdef PIC
+#define PAGE_MASK 4095ul
+
+/* The linker's names for the ends of this library's zeroed static memory. */
+extern char __bss_start[] __attribute__((visibility("hidden")));
+extern char _end[] __attribute__((visibility("hidden")));
+#endif
+
 static _Atomic bool looked, always, asked;
 /* Pages that were split since huge pages were last refused: [page][scarcity],
  * by the page's number. */
 static _Atomic uint64_t known[KNOWN];
 static _Atomic uint32_t scarcity; /* odd while they are refused */
+
+static bool
+may_be_any(void)
+{
+	return atomic_load_explicit(&always, memory_order_relaxed) ||
+	       atomic_load_explicit(&asked, memory_order_relaxed);
+}
 
 void
 huge_ask(void *address, size_t bytes)
@@ -45,7 +63,27 @@ huge_ask(void *address, size_t bytes)
 	if (from >= to)
 		return;
 	atomic_store_explicit(&asked, true, memory_order_relaxed);
-	madvise((void *)from, to - from, MADV_HUGEPAGE);
+	madvise(address, bytes, MADV_HUGEPAGE);
+}
+
+void
+huge_spare(void *address, size_t bytes)
+{
+	madvise(address, bytes, MADV_NOHUGEPAGE);
+}
+
+/* Of a shared library, that is: to the linker a program's own static memory
+ * and ours are one. */
+void
+huge_spare_static(void)
+{
+#ifdef PIC
+	char *from = __bss_start + (-(uintptr_t)__bss_start & PAGE_MASK);
+	char *to = _end + (-(uintptr_t)_end & PAGE_MASK);
+
+	if (from < to)
+		huge_spare(from, (size_t)(to - from));
+#endif
 }
 
 /*
@@ -77,8 +115,7 @@ huge_split(uintptr_t from, uintptr_t to)
 {
 	uintptr_t mask = HUGE_BYTES - 1;
 
-	if (!atomic_load_explicit(&always, memory_order_relaxed) &&
-	    !atomic_load_explicit(&asked, memory_order_relaxed))
+	if (!may_be_any())
 		return;
 	if (from & mask)
 		split(from);
@@ -106,7 +143,7 @@ huge_scarce(void)
 	if (!atomic_exchange(&looked, true))
 		look();
 	now = atomic_load(&scarcity);
-	if (!atomic_load(&always) || now % 2 ||
+	if (!may_be_any() || now % 2 ||
 	    prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) != 0)
 		return;
 	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0)

@@ -58,10 +58,10 @@ pages_count(int64_t mapped_by, int64_t committed_by)
 }
 
 void
-pages_count_metadata(int64_t by)
+pages_add_metadata(void *address, size_t bytes)
 {
-	atomic_fetch_add_explicit(&metadata, (uint64_t)by,
-				  memory_order_relaxed);
+	huge_spare(address, bytes);
+	atomic_fetch_add_explicit(&metadata, bytes, memory_order_relaxed);
 }
 
 uint64_t

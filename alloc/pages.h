@@ -21,7 +21,9 @@ uint64_t pages_metadata_bytes(void);
 
 /* Adds or takes away. */
 void pages_count(int64_t mapped, int64_t committed);
-void pages_count_metadata(int64_t by);
+
+/* jemalloc's metadata was mapped there: counted, and never in huge pages. */
+void pages_add_metadata(void *address, size_t bytes);
 
 /* Returns [address, address + bytes) to the kernel in slices; false: cannot. */
 bool pages_return(void *address, size_t bytes);

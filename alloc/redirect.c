@@ -122,7 +122,7 @@ spw_pages_alloc_metadata(void *fresh, size_t bytes, size_t alignment,
 					     commit);
 
 	if (address)
-		pages_count_metadata((int64_t)bytes);
+		pages_add_metadata(address, bytes);
 	return address;
 }
 

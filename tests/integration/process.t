@@ -147,6 +147,20 @@ def settings(tap, program):
            why(done))
 
 
+def bookkeeping(tap):
+    """Static memory is the anonymous map behind the library's own last."""
+    for library in (harness.interposer(), harness.library()):
+        done = harness.run(["cat", "/proc/self/smaps"],
+                           env=harness.environment(library))
+        real = os.path.realpath(library)
+        found = re.search(
+            rf"-(\w+) rw-p .* {re.escape(real)}\n(?:[A-Z].*\n)+"
+            r"\1-.*\n(?:[A-Z].*\n)*?VmFlags:(.*)", done.stdout)
+        tap.ok(found and " nh" in found[2], "static memory of "
+               f"{os.path.basename(library)} never is huge pages",
+               found and found[2], done.stdout[:200])
+
+
 def places(tap, program):
     preload = harness.interposer()
     done = harness.run(["unshare", "-m", "sh", "-c",
@@ -223,6 +237,7 @@ def main():
     libraries(tap, program)
     descriptors(tap, program)
     settings(tap, program)
+    bookkeeping(tap)
     places(tap, program)
     setuid(tap, program)
     moved(tap)
