@@ -28,6 +28,7 @@ static _Atomic(struct urcu_bp_reader *) readers[READERS_MAX];
 static _Atomic uint32_t readers_count; /* over READERS_MAX: not all are here */
 
 __thread bool rcu_thread_is_ours;
+__thread struct urcu_bp_reader **rcu_reader_place;
 SPW_EXPORT __thread struct spw_thread_view spw_thread_view
 	__attribute__((tls_model("initial-exec")));
 
@@ -56,18 +57,47 @@ remember(struct urcu_bp_reader *reader)
 		atomic_store(&readers[mine], reader);
 }
 
-void
-rcu_enter_first(void)
+/* Also after liburcu has ended the thread's reader: in a destructor that runs
+ * later than its own. */
+static void
+enter_first(void)
 {
 	if (!URCU_TLS(urcu_bp_reader))
 		urcu_bp_register();
 	remember(URCU_TLS(urcu_bp_reader));
+	rcu_reader_place = &URCU_TLS(urcu_bp_reader);
 	spw_thread_view = (struct spw_thread_view){
-		.reader = (unsigned long **)(void *)&URCU_TLS(urcu_bp_reader),
+		.reader = !urcu_bp_has_sys_membarrier ?
+				  NULL :
+				  (unsigned long **)(void *)rcu_reader_place,
 		.grace = &urcu_bp_gp.ctr,
-		.fences = !urcu_bp_has_sys_membarrier,
 	};
-	rcu_enter(); /* whose store is atomic, unlike liburcu's */
+}
+
+void
+rcu_enter_slowly(void)
+{
+	unsigned long inside;
+
+	if (!rcu_reader_place || !*rcu_reader_place)
+		enter_first();
+	/* Atomic stores, unlike liburcu's. */
+	inside = (*rcu_reader_place)->ctr;
+	if (!(inside & URCU_BP_GP_CTR_NEST_MASK))
+		inside = _CMM_LOAD_SHARED(urcu_bp_gp.ctr) - URCU_BP_GP_COUNT;
+	__atomic_store_n(&(*rcu_reader_place)->ctr, inside + URCU_BP_GP_COUNT,
+			 __ATOMIC_RELAXED);
+	urcu_bp_smp_mb_slave();
+}
+
+void
+rcu_leave_slowly(void)
+{
+	struct urcu_bp_reader *reader = *rcu_reader_place;
+
+	urcu_bp_smp_mb_slave();
+	__atomic_store_n(&reader->ctr, reader->ctr - URCU_BP_GP_COUNT,
+			 __ATOMIC_RELEASE);
 }
 
 static bool

@@ -35,24 +35,30 @@ extern __thread bool rcu_thread_is_ours;
  * costs a call each time, and a section reaches it twice (6.5 ns a section
  * where this takes 2). Static TLS, so that dlopen() of libspillway.so works.
  */
+extern __thread struct urcu_bp_reader **rcu_reader_place
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* The same for a section's quick way: NULL also where there is no
+ * membarrier(2), so that sections need fences. */
 static inline struct urcu_bp_reader **
-rcu_reader_place(void)
+rcu_quick_place(void)
 {
 	return (struct urcu_bp_reader **)(void *)spw_thread_view.reader;
 }
 
-/* Of a thread without a reader: registers it. */
-__attribute__((noinline, cold)) void rcu_enter_first(void);
+/* Of a thread without a reader, which it registers, and with fences. */
+__attribute__((noinline, cold)) void rcu_enter_slowly(void);
+__attribute__((noinline, cold)) void rcu_leave_slowly(void);
 
 /* What rcu_read_lock() and rcu_read_unlock() of liburcu do. */
 static inline void
 rcu_enter(void)
 {
-	struct urcu_bp_reader **place = rcu_reader_place(), *reader;
+	struct urcu_bp_reader **place = rcu_quick_place(), *reader;
 	unsigned long counter;
 
 	if (base_unlikely(!place) || base_unlikely(!*place)) {
-		rcu_enter_first();
+		rcu_enter_slowly();
 		return;
 	}
 	reader = *place;
@@ -65,7 +71,7 @@ rcu_enter(void)
 	}
 	__atomic_store_n(&reader->ctr, _CMM_LOAD_SHARED(urcu_bp_gp.ctr),
 			 __ATOMIC_RELAXED);
-	urcu_bp_smp_mb_slave();
+	cmm_barrier();
 }
 
 /* Whether the calling thread is inside a read-side section. Asked in the
@@ -73,7 +79,7 @@ rcu_enter(void)
 static inline bool
 rcu_is_reading(void)
 {
-	struct urcu_bp_reader **place = rcu_reader_place();
+	struct urcu_bp_reader **place = rcu_reader_place;
 
 	return place && *place && (*place)->ctr & URCU_BP_GP_CTR_NEST_MASK;
 }
@@ -81,10 +87,15 @@ rcu_is_reading(void)
 static inline void
 rcu_leave(void)
 {
-	struct urcu_bp_reader *reader = *rcu_reader_place();
+	struct urcu_bp_reader **place = rcu_quick_place(), *reader;
 
 	base_assert_walk(rcu_is_reading());
-	urcu_bp_smp_mb_slave();
+	if (base_unlikely(!place)) {
+		rcu_leave_slowly();
+		return;
+	}
+	reader = *place;
+	cmm_barrier();
 	__atomic_store_n(&reader->ctr, reader->ctr - URCU_BP_GP_COUNT,
 			 __ATOMIC_RELEASE);
 	cmm_barrier();

@@ -13,6 +13,18 @@
 
 #define TURN_HITS 8
 
+/* The copy may be another one than `hottest` for a moment, or where two eras
+ * end at once for one more: what is hit then is warmed once too often, or not
+ * in this era. */
+static void
+set_hottest(struct era_clock *clock, uint32_t era)
+{
+	uint32_t hottest = entry_heat(ENTRY_COUNT_MAX, era);
+
+	atomic_store(&clock->hottest, hottest);
+	__atomic_store_n(clock->hottest_too, hottest, __ATOMIC_RELAXED);
+}
+
 void
 era_init(struct era_clock *clock)
 {
@@ -21,7 +33,7 @@ era_init(struct era_clock *clock)
 	atomic_store(&clock->began_ns, now);
 	atomic_store(&clock->known[0].second, (uint32_t)(now / CLOCK_S));
 	atomic_store(&clock->looked_second, (uint32_t)(now / CLOCK_S));
-	atomic_store(&clock->hottest, entry_heat(ENTRY_COUNT_MAX, 0));
+	set_hottest(clock, 0);
 }
 
 void
@@ -52,7 +64,7 @@ era_look(struct era_clock *clock, uint64_t hits, uint64_t entries)
 	atomic_store(&clock->began_ns, now);
 	if (over)
 		atomic_store(&clock->began_hits, hits);
-	atomic_store(&clock->hottest, entry_heat(ENTRY_COUNT_MAX, next));
+	set_hottest(clock, next);
 }
 
 /* How many eras before `now`; what was touched since then is as of then. */

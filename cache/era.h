@@ -27,6 +27,7 @@
 struct era_clock {
 	/* What the heat of an entry is that needs no store in this era. */
 	_Atomic uint32_t hottest;
+	uint32_t *hottest_too; /* its copy for spw_soft_read_inline() */
 	_Atomic uint32_t now;
 	_Atomic uint64_t began_ns;
 	_Atomic uint64_t began_hits;
@@ -37,6 +38,7 @@ struct era_clock {
 	} known[ERAS_KNOWN];
 };
 
+/* With hottest_too set. */
 void era_init(struct era_clock *clock);
 
 /* Looks whether the era is over. hits: of the cache so far, or 0: not to be

@@ -3,7 +3,8 @@
  * Soft references: a table of slots, whose numbers are the handles.
  *
  *	handle: [turn 32][number 32], a turn is never 0
- *	slot:   as of a key, the tag being the low 15 bits of the turn
+ *	slot:   as of a key, the tag being the low 15 bits of the turn; in the
+ *	        table the segment comes first, which takes a reader less
  *
  * spw_soft_alloc() bumps a segment as a put does, the handle for a key;
  * spw_soft_read() is a load, a compare and the ticket; a merge moves the slot
@@ -30,6 +31,7 @@
 #define NUMBERS_MAX (1u << 28)
 #define COMMIT_BYTES (64ul << 10)
 #define ALIGNMENT 16u
+#define FIRST_BITS (64 - SLOT_SEGMENT_BITS - SLOT_OFFSET_BITS)
 
 /* Of each number: how often it was given; while it is free, also the next
  * free one. */
@@ -83,7 +85,7 @@ soft_init(struct spw_cache *c)
 		.tickets =
 			(const uint32_t *)(const void *)segment_window.tickets,
 		.window = segment_window.base,
-		.hottest = (const uint32_t *)(const void *)&c->eras.hottest,
+		.hottest = atomic_load(&c->eras.hottest),
 		/* Debug builds read by the function, which asserts: of no
 		 * segment is this the owner. */
 		.owner = SPW_ASSERT_LEVEL < 2 ?
@@ -207,9 +209,22 @@ handle_put(struct soft_table *table, uint64_t handle)
 }
 
 static _Atomic uint64_t *
-slot_of(const struct spw_cache *c, uint64_t handle)
+place_of(const struct spw_cache *c, uint64_t handle)
 {
 	return &slots_of(&c->soft)[number_of(handle)];
+}
+
+/* A slot as it is in the table, and back; 0 is 0. */
+static uint64_t
+stored(uint64_t slot)
+{
+	return slot << FIRST_BITS | slot >> (64 - FIRST_BITS);
+}
+
+static uint64_t
+unstored(uint64_t slot)
+{
+	return slot >> FIRST_BITS | slot << (64 - FIRST_BITS);
 }
 
 /* From now on nobody else can free it: false, it was not given out. */
@@ -330,7 +345,8 @@ spw_soft_alloc(struct spw_cache *c, size_t bytes, spw_soft_t *soft, void **fill)
 			 soft_tag(handle));
 	/* Not one of the index: the books of its segment leave it out. */
 	atomic_fetch_add(&segment_at(space.segment)->dead_entries, 1);
-	atomic_store_explicit(slot_of(c, handle), slot, memory_order_release);
+	atomic_store_explicit(place_of(c, handle), stored(slot),
+			      memory_order_release);
 	if (room > SPACE_SHARED_MAX)
 		space_seal_run(c, space.segment, room);
 	writer_leave();
@@ -348,7 +364,7 @@ read_elsewhere(struct spw_cache *c, spw_soft_t soft)
 
 SPW_EXPORT const void *(spw_soft_read)(struct spw_cache *c, spw_soft_t soft)
 {
-	uint64_t slot;
+	uint64_t found, slot;
 	struct entry *e;
 	bool current;
 
@@ -358,13 +374,14 @@ SPW_EXPORT const void *(spw_soft_read)(struct spw_cache *c, spw_soft_t soft)
 	if (!soft)
 		return NULL;
 	do {
-		slot = atomic_load_explicit(slot_of(c, soft),
-					    memory_order_acquire);
+		found = atomic_load_explicit(place_of(c, soft),
+					     memory_order_acquire);
+		slot = unstored(found);
 		current = segment_is_current(c->index.owner, slot);
 		/* Moved, and closed behind us: as in index_find(). */
 	} while (base_unlikely(
-		atomic_load_explicit(slot_of(c, soft), memory_order_acquire) !=
-		slot));
+		atomic_load_explicit(place_of(c, soft), memory_order_acquire) !=
+		found));
 	if (base_unlikely(!current || slot_tag(slot) != soft_tag(soft) ||
 			  !slot))
 		return NULL;
@@ -393,7 +410,7 @@ spw_soft_free(struct spw_cache *c, spw_soft_t soft)
 		return;
 	}
 	writer_enter();
-	slot = atomic_exchange(slot_of(c, soft), 0);
+	slot = unstored(atomic_exchange(place_of(c, soft), 0));
 	if (slot && segment_is_current(c->index.owner, slot))
 		cache_forget_bytes(c, slot);
 	writer_leave();
@@ -403,16 +420,19 @@ spw_soft_free(struct spw_cache *c, spw_soft_t soft)
 bool
 soft_is_at(const struct spw_cache *c, uint64_t handle, uint64_t slot)
 {
-	return atomic_load_explicit(slot_of(c, handle), memory_order_relaxed) ==
-	       slot;
+	return atomic_load_explicit(place_of(c, handle),
+				    memory_order_relaxed) == stored(slot);
 }
 
 bool
 soft_move(struct spw_cache *c, uint64_t handle, uint64_t from, uint64_t to)
 {
+	uint64_t expected = stored(from);
+
 	/* As in spw_soft_alloc(). Of the old one, the copy has gone along. */
 	atomic_fetch_add(&segment_at(slot_segment(to))->dead_entries, 1);
-	if (atomic_compare_exchange_strong(slot_of(c, handle), &from, to)) {
+	if (atomic_compare_exchange_strong(place_of(c, handle), &expected,
+					   stored(to))) {
 		cache_forget_bytes(c, from);
 		return true;
 	}
@@ -437,7 +457,7 @@ soft_sweep(struct spw_cache *c)
 
 		/* Fails where it was moved or freed meanwhile: it is no
 		 * longer stale then. */
-		if (slot && !segment_is_current(c->index.owner, slot))
+		if (slot && !segment_is_current(c->index.owner, unstored(slot)))
 			atomic_compare_exchange_strong(&slots[i], &slot, 0);
 	}
 }

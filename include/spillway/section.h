@@ -32,13 +32,13 @@ void spw_read_unlock(void);
 
 /*
  * Where liburcu-bp has the calling thread's reader, whose first word is its
- * counter; NULL until the thread's first section. It is the library's, not
- * to be written to; what it says is as long as the library's soname.
+ * counter; NULL until the thread's first section, and where sections need
+ * fences (no membarrier(2)). It is the library's, not to be written to; what it
+ * says is as long as the library's soname.
  */
 struct spw_thread_view {
 	unsigned long **reader;
 	const unsigned long *grace; /* liburcu's counter of grace periods */
-	int fences;                 /* no membarrier(2): readers fence */
 };
 extern __thread struct spw_thread_view spw_thread_view
 	__attribute__((tls_model("initial-exec")));
@@ -68,21 +68,20 @@ spw_read_lock_inline(void)
 			 __atomic_load_n(spw_thread_view.grace,
 					 __ATOMIC_RELAXED),
 			 __ATOMIC_RELAXED);
-	if (__builtin_expect(spw_thread_view.fences, 0))
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	else
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 static inline void
 spw_read_unlock_inline(void)
 {
-	unsigned long *counter = *spw_thread_view.reader;
+	unsigned long **place = spw_thread_view.reader, *counter;
 
-	if (__builtin_expect(spw_thread_view.fences, 0))
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	else
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(!place, 0)) {
+		spw_read_unlock();
+		return;
+	}
+	counter = *place;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(counter,
 			 __atomic_load_n(counter, __ATOMIC_RELAXED) - 1,
 			 __ATOMIC_RELEASE);

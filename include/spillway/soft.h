@@ -38,15 +38,15 @@ const void *spw_soft_read(struct spw_cache *cache, spw_soft_t soft);
 
 /*
  * What a cache begins with, for spw_soft_read_inline() alone; it is as long as
- * the library's soname. Slots: [tag 15][generation 12][segment 19][place 18],
+ * the library's soname. Slots: [segment 19][place 18][tag 15][generation 12],
  * the place in 8 bytes.
  */
 struct spw_soft_view {
 	const uint64_t *slots;   /* by the lower half of a handle */
 	const uint32_t *tickets; /* by segment: owner << 12 | generation */
 	const char *window;      /* where segment 0 would be */
-	const uint32_t *hottest; /* the heat that needs no store */
 	uint32_t owner;          /* << 12 */
+	uint32_t hottest;        /* the heat that needs no store */
 };
 
 #ifndef SPW_NO_INLINE
@@ -62,12 +62,12 @@ spw_soft_read_inline(struct spw_cache *cache, spw_soft_t soft)
 						__ATOMIC_ACQUIRE) +
 				(uint32_t)soft;
 	uint64_t slot = __atomic_load_n(place, __ATOMIC_ACQUIRE), handle;
-	uint32_t ticket = __atomic_load_n(&view->tickets[slot >> 18 & 0x7ffff],
+	uint32_t ticket = __atomic_load_n(&view->tickets[slot >> 45],
 					  __ATOMIC_ACQUIRE);
-	const char *entry = view->window + (slot & 0x1fffffffff) * 8;
+	const char *entry = view->window + (slot >> 27) * 8;
 	uint16_t heat;
 
-	if (__builtin_expect(ticket != (view->owner | (slot >> 37 & 0xfff)) ||
+	if (__builtin_expect(ticket != (view->owner | (slot & 0xfff)) ||
 				     __atomic_load_n(place, __ATOMIC_ACQUIRE) !=
 					     slot,
 			     0))
@@ -76,7 +76,7 @@ spw_soft_read_inline(struct spw_cache *cache, spw_soft_t soft)
 	heat = __atomic_load_n((const uint16_t *)(const void *)(entry + 6),
 			       __ATOMIC_RELAXED);
 	if (__builtin_expect(handle != soft ||
-				     heat != __atomic_load_n(view->hottest,
+				     heat != __atomic_load_n(&view->hottest,
 							     __ATOMIC_RELAXED),
 			     0))
 		return spw_soft_read(cache, soft);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A grace period waits for every section that has begun, in whichever thread,
- * and for no longer; both ways, the quick one and liburcu's.
+ * and for no longer; both ways, the quick one and liburcu's, and where readers
+ * have to fence.
  *
- * The last part is a torture of 2 s: readers follow a pointer to a record that
+ * A part of it is a torture of 3 s: readers follow a pointer to a record that
  * is spoiled a grace period after it was replaced. Needs SPW_ASSERT_LEVEL 2.
  */
 #include "base/rcu.h"
@@ -230,6 +231,38 @@ torture(const char *how)
 	       (unsigned long long)atomic_load(&wrong));
 }
 
+/* ---- where there is no membarrier(2) ---- */
+
+static void *
+read_publicly(void *unused)
+{
+	bool first, nested, still, over;
+
+	(void)unused;
+	spw_read_lock();
+	first = rcu_is_reading();
+	spw_read_lock();
+	nested = rcu_is_reading();
+	spw_read_unlock();
+	still = rcu_is_reading();
+	spw_read_unlock();
+	over = !rcu_is_reading();
+	tap_ok(first && nested && still && over && !spw_thread_view.reader,
+	       "fences: sections nest, none of them takes the quick way");
+	return NULL;
+}
+
+/* No thread but this one is there, which has no section. */
+static void
+fences(void)
+{
+	urcu_bp_has_sys_membarrier = 0;
+	pthread_join(start(read_publicly, NULL), NULL);
+	waits("fences");
+	lives();
+	torture("fences");
+}
+
 int
 main(void)
 {
@@ -242,5 +275,6 @@ main(void)
 	fault_set("rcu_quick", 1, 1);
 	waits("liburcu");
 	torture("liburcu");
+	fences();
 	return tap_done();
 }
