@@ -34,6 +34,7 @@
 #include "base/rcu.h"
 #include "base/settings.h"
 #include "pressure/core.h"
+#include "pressure/shrinkers.h"
 
 struct spw_arena {
 	_Atomic(struct arena_body *) body;
@@ -92,9 +93,7 @@ drop_arena(const struct spw_shrink *request, void *context)
 static int
 refuse(const char *name, const char *why, int error)
 {
-	log_write(SPW_LOG_ERROR, "arena %s: %s", name ? name : "(no name)",
-		  why);
-	return error;
+	return log_refuse("arena", name, why, error);
 }
 
 static int
@@ -105,9 +104,6 @@ check_options(const struct spw_arena_options *o)
 			      "options.size is not sizeof(struct "
 			      "spw_arena_options)",
 			      -EINVAL);
-	if (!settings_is_name(o->name))
-		return refuse(o->name, "a name of 1 to 63 bytes is needed",
-			      -EINVAL);
 	if (o->flags & ~(SPW_ARENA_RECLAIMABLE | SPW_ARENA_HUGE))
 		return refuse(o->name, "unknown flags", -EINVAL);
 	if ((o->flags & SPW_ARENA_RECLAIMABLE) && !o->drop)
@@ -115,11 +111,7 @@ check_options(const struct spw_arena_options *o)
 			      "a reclaimable arena needs a drop "
 			      "callback",
 			      -EINVAL);
-	if ((int)o->tier < 0 || o->tier > SPW_TIER_LAST)
-		return refuse(o->name, "tier is not 0 to 40", -EINVAL);
-	if (o->domain)
-		return refuse(o->name, "domains are not there yet", -EINVAL);
-	return 0;
+	return shrinkers_check("arena", o->name, o->tier, o->domain);
 }
 
 static int

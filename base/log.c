@@ -107,6 +107,14 @@ log_complain(const char *format, ...)
 	va_end(arguments);
 }
 
+int
+log_refuse(const char *what, const char *name, const char *why, int error)
+{
+	log_write(SPW_LOG_ERROR, "%s %s: %s", what, name ? name : "(no name)",
+		  why);
+	return error;
+}
+
 SPW_EXPORT void
 spw_log_set(enum spw_log_level at_most,
 	    void (*new_sink)(enum spw_log_level, const char *, void *),

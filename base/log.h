@@ -29,4 +29,7 @@ void log_write(enum spw_log_level level, const char *format, ...)
 void log_complain(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 
+/* Why a `what` called `name` (NULL: nobody knows) is not made: `error`. */
+int log_refuse(const char *what, const char *name, const char *why, int error);
+
 #endif

@@ -27,6 +27,7 @@
 #include "cache/entry_make.h"
 #include "cache/hash.h"
 #include "pressure/core.h"
+#include "pressure/shrinkers.h"
 
 #define GHOST_COUNT 1u
 
@@ -39,9 +40,7 @@ static bool prepared;          /* so is this */
 static int
 refuse(const char *name, const char *why, int error)
 {
-	log_write(SPW_LOG_ERROR, "cache %s: %s", name ? name : "(no name)",
-		  why);
-	return error;
+	return log_refuse("cache", name, why, error);
 }
 
 static int
@@ -52,14 +51,7 @@ check_options(const struct spw_cache_options *o)
 			      "options.size is not sizeof(struct "
 			      "spw_cache_options)",
 			      -EINVAL);
-	if (!settings_is_name(o->name))
-		return refuse(o->name, "a name of 1 to 63 bytes is needed",
-			      -EINVAL);
-	if ((int)o->tier < 0 || o->tier > SPW_TIER_LAST)
-		return refuse(o->name, "tier is not 0 to 40", -EINVAL);
-	if (o->domain)
-		return refuse(o->name, "domains are not there yet", -EINVAL);
-	return 0;
+	return shrinkers_check("cache", o->name, o->tier, o->domain);
 }
 
 static void
@@ -134,6 +126,7 @@ open_cache(struct spw_cache *c, const struct spw_cache_options *o)
 		return refuse(o->name, "65,535 caches are there", -ENOSPC);
 	strcpy(c->name, o->name);
 	c->max_bytes = o->max_bytes;
+	c->eras.hottest_too = &c->soft.view.hottest;
 	era_init(&c->eras);
 	atomic_store(&c->counters[0].hits, CACHE_HITS_LOOK - 1);
 	space_init(c);

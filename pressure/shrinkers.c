@@ -116,12 +116,26 @@ shrinkers_add_own(struct spw_shrinker *shrinker)
 	link_node(shrinker);
 }
 
+int
+shrinkers_check(const char *what, const char *name, enum spw_tier tier,
+		const void *domain)
+{
+	if (!settings_is_name(name))
+		return log_refuse(what, name,
+				  "a name of 1 to 63 bytes is needed", -EINVAL);
+	if ((int)tier < 0 || tier > SPW_TIER_LAST)
+		return log_refuse(what, name, "options.tier is not 0 to 40",
+				  -EINVAL);
+	if (domain)
+		return log_refuse(what, name, "domains are not there yet",
+				  -EINVAL);
+	return 0;
+}
+
 static int
 refuse(const char *name, const char *why)
 {
-	log_write(SPW_LOG_ERROR, "shrinker %s: %s", name ? name : "(no name)",
-		  why);
-	return -EINVAL;
+	return log_refuse("shrinker", name, why, -EINVAL);
 }
 
 static int
@@ -132,13 +146,9 @@ check_options(const struct spw_shrinker_options *o)
 	if (o->size != sizeof *o)
 		return refuse(NULL, "options.size is not sizeof(struct "
 				    "spw_shrinker_options)");
-	if (!settings_is_name(o->name))
-		return refuse(o->name, "a name of 1 to 63 bytes is needed");
 	if (!o->shrink)
 		return refuse(o->name, "options.shrink is NULL");
-	if ((int)o->tier < SPW_TIER_FREE || o->tier > SPW_TIER_LAST)
-		return refuse(o->name, "options.tier is not 0 to 40");
-	return 0;
+	return shrinkers_check("shrinker", o->name, o->tier, NULL);
 }
 
 static int

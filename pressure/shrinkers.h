@@ -65,6 +65,11 @@ struct spw_shrinker {
 	char name[SETTINGS_NAME_BYTES];
 };
 
+/* What options of a shrinker, an arena and a cache have in common: 0, or
+ * -EINVAL and a message about the `what` of that name. */
+int shrinkers_check(const char *what, const char *name, enum spw_tier tier,
+		    const void *domain);
+
 /* The engine's own: no allocation, static storage, never unregistered. */
 void shrinkers_add_own(struct spw_shrinker *shrinker);
 
