@@ -88,6 +88,11 @@ bool boehm_is_armed(void);
 /* A heap as large as the headroom allows: see boehm_arm.c. */
 void boehm_tune(uint64_t headroom_bytes);
 
+/* What the calling thread has just mapped, where boehm_grows: the program's
+ * libgc tells of its growth. Any size; fit for a hook. */
+extern _Atomic bool boehm_grows;
+void boehm_mapped(void *address, size_t bytes);
+
 /* Returns the pages of free blocks; on a registered thread. */
 void boehm_sweep(void);
 

@@ -19,12 +19,14 @@
  * (GC_set_min_bytes_allocd); as the headroom shrinks, libgc's own values are
  * back. No more: objects do not move, so that what is spread over a heap many
  * times its size keeps all of it, whoever asks. Plain stores that libgc reads
- * under its lock.
+ * under its lock. In that plenty a large heap also grows by huge pages, which
+ * go back faster; the first sweep ends that (boehm_sweep.c).
  */
 #include "gc-bridge/boehm.h"
 
 #include <stdatomic.h>
 
+#include "alloc/huge.h"
 #include "base/settings.h"
 #include "gc-bridge/bridge.h"
 #include "gc-bridge/symbols.h"
@@ -36,12 +38,21 @@
 #define MOST_BYTES (128ul << 20)
 /* So many times the heap must be free: it may triple, and others grow. */
 #define HEADROOM_HEAPS 8
+/* A huge page more or less does not matter to a heap of this size. */
+#define HUGE_HEAP_BYTES (64ul << 20)
 
-static _Atomic bool armed, threads_seen, hooked;
+_Atomic bool boehm_grows;
+
+static _Atomic bool armed, threads_seen;
 static _Atomic int arming; /* threads inside GC_init() */
 static void (*next_resize)(boehm_word bytes);
 static size_t min_before; /* libgc's own values */
 static boehm_word divisor_before;
+/* What this thread mapped last: of it libgc makes a part of its heap. */
+static __thread struct {
+	void *address;
+	size_t bytes;
+} mapped;
 
 bool
 boehm_is_armed(void)
@@ -49,20 +60,27 @@ boehm_is_armed(void)
 	return atomic_load(&armed) || atomic_load(&threads_seen);
 }
 
+/* UINT64_MAX: nobody knows yet. */
+static bool
+is_plenty(uint64_t headroom_bytes)
+{
+	return headroom_bytes < UINT64_MAX &&
+	       headroom_bytes / HEADROOM_HEAPS >= boehm()->get_heap_size();
+}
+
 void
 boehm_tune(uint64_t headroom_bytes)
 {
 	const struct boehm *b = boehm();
-	uint64_t part = headroom_bytes / HEADROOM_SHARE;
-	bool is_plenty;
+	uint64_t part = headroom_bytes < UINT64_MAX ?
+				headroom_bytes / HEADROOM_SHARE :
+				0;
 
-	if (!atomic_load(&hooked) || !b->set_min_bytes_allocd)
+	if (!atomic_load(&boehm_grows) || !b->set_min_bytes_allocd)
 		return;
-	if (headroom_bytes == UINT64_MAX)
-		headroom_bytes = part = 0;
-	is_plenty = headroom_bytes / HEADROOM_HEAPS >= b->get_heap_size();
 	if (divisor_before)
-		b->set_free_space_divisor(is_plenty ? 1 : divisor_before);
+		b->set_free_space_divisor(
+			is_plenty(headroom_bytes) ? 1 : divisor_before);
 	if (part < LEAST_BYTES) {
 		b->set_min_bytes_allocd(min_before);
 		return;
@@ -70,11 +88,29 @@ boehm_tune(uint64_t headroom_bytes)
 	b->set_min_bytes_allocd(part < MOST_BYTES ? part : MOST_BYTES);
 }
 
+void
+boehm_mapped(void *address, size_t bytes)
+{
+	mapped.address = address;
+	mapped.bytes = bytes;
+}
+
+/* A part of the heap has a header at its head. */
+static void
+ask_for_huge(size_t heap_bytes, uint64_t headroom_bytes)
+{
+	if (heap_bytes >= HUGE_HEAP_BYTES && mapped.address &&
+	    is_plenty(headroom_bytes) && boehm()->is_heap_ptr(mapped.address))
+		huge_ask(mapped.address, mapped.bytes);
+	mapped.address = NULL;
+}
+
 /* Under libgc's lock. */
 static void
 resized(boehm_word bytes)
 {
 	static _Atomic bool started;
+	uint64_t headroom_bytes;
 
 	if (next_resize)
 		next_resize(bytes);
@@ -84,7 +120,9 @@ resized(boehm_word bytes)
 	 * holds our locks and waits for libgc's. */
 	if (!core_running() && !atomic_exchange(&started, true))
 		core_start();
-	boehm_tune(bridge_headroom());
+	headroom_bytes = bridge_headroom();
+	ask_for_huge(bytes, headroom_bytes);
+	boehm_tune(headroom_bytes);
 }
 
 static void
@@ -101,7 +139,7 @@ hook_growth(void)
 	if (b->get_free_space_divisor && b->set_free_space_divisor)
 		divisor_before = b->get_free_space_divisor();
 	next_resize = b->get_on_heap_resize();
-	atomic_store(&hooked, true);
+	atomic_store(&boehm_grows, true);
 	b->set_on_heap_resize(resized);
 }
 

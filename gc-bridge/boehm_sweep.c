@@ -13,13 +13,15 @@
  *
  * Under libgc's lock, a millisecond at a time, so that a thread that allocates
  * waits no longer; between two slices it may go first, for which we sleep: who
- * only unlocks has the lock again before another wakes. A large block goes in
- * pieces; what is left of it is known by its head, which has the same length
- * still, or is looked at again: part of it may have been allocated. The
- * world is not stopped. Ranges are the private writable mappings of
- * /proc/self/maps between the addresses that libgc holds plausible; what is
- * not its heap has no header. The file is read in pieces, nothing is
- * allocated.
+ * only unlocks has the lock again before another wakes. The world is not
+ * stopped. A large block goes in pieces; what is left of it is known by its
+ * head, which has the same length still, or is looked at again: part of it may
+ * have been allocated. A heap that grew by huge pages has small ones from now
+ * on: pieces end where huge pages do, and one that is cut is split first.
+ *
+ * Ranges are the private writable mappings of /proc/self/maps between the
+ * addresses that libgc holds plausible; what is not its heap has no header. The
+ * file is read in pieces, nothing is allocated.
  */
 #include "gc-bridge/boehm.h"
 
@@ -29,10 +31,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "alloc/huge.h"
 #include "base/clock.h"
 
 #define BLOCK_BYTES 4096ul
-#define PIECE_BYTES (512ul << 10)
+#define PIECE_BYTES HUGE_BYTES
 #define SLICE_NS CLOCK_MS
 #define SLICE_STEPS 64 /* between two looks at the clock */
 #define BETWEEN_US 50
@@ -59,8 +62,11 @@ static void
 give(struct range *r)
 {
 	size_t left = (size_t)(r->head + r->free_bytes - r->at);
-	size_t bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
+	size_t bytes = PIECE_BYTES - (uintptr_t)r->at % PIECE_BYTES;
 
+	if (bytes > left)
+		bytes = left;
+	huge_split((uintptr_t)r->at, (uintptr_t)r->at + bytes);
 	madvise(r->at, bytes, MADV_DONTNEED);
 	r->at += bytes;
 	if (bytes == left)
@@ -119,6 +125,8 @@ sweep(uintptr_t start, uintptr_t end)
 	if (b->greatest_heap_addr && end > (uintptr_t)*b->greatest_heap_addr)
 		end = ((uintptr_t)*b->greatest_heap_addr | (BLOCK_BYTES - 1)) +
 		      1;
+	if (start < end && b->is_heap_ptr((void *)start))
+		huge_spare((void *)start, end - start);
 	r = (struct range){ .at = (char *)start, .end = (char *)end };
 	while (r.at < r.end) {
 		b->call_with_alloc_lock(sweep_slice, &r);

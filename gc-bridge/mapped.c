@@ -35,6 +35,7 @@
 
 #include "base/clock.h"
 #include "base/settings.h"
+#include "gc-bridge/boehm.h"
 #include "gc-bridge/interrupted.h"
 #include "gc-bridge/jvm_heap.h"
 #include "gc-bridge/node.h"
@@ -135,34 +136,35 @@ count(const void *caller, size_t bytes, int protection, int flags)
 	}
 }
 
-static void *
-map(void *address, size_t bytes, int protection, int flags, int fd,
-    off_t offset)
+static inline void *
+map(const void *caller, void *address, size_t bytes, int protection, int flags,
+    int fd, off_t offset)
 {
-	return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd,
-			       offset);
+	void *got = (void *)syscall(SYS_mmap, address, bytes, protection, flags,
+				    fd, offset);
+
+	if (got == MAP_FAILED)
+		return got;
+	count(caller, bytes, protection, flags);
+	if (atomic_load_explicit(&boehm_grows, memory_order_relaxed))
+		boehm_mapped(got, bytes);
+	return got;
 }
 
 SPW_EXPORT void *
 mmap(void *address, size_t bytes, int protection, int flags, int fd,
      off_t offset)
 {
-	void *got = map(address, bytes, protection, flags, fd, offset);
-
-	if (got != MAP_FAILED)
-		count(__builtin_return_address(0), bytes, protection, flags);
-	return got;
+	return map(__builtin_return_address(0), address, bytes, protection,
+		   flags, fd, offset);
 }
 
 SPW_EXPORT void *
 mmap64(void *address, size_t bytes, int protection, int flags, int fd,
        off_t offset)
 {
-	void *got = map(address, bytes, protection, flags, fd, offset);
-
-	if (got != MAP_FAILED)
-		count(__builtin_return_address(0), bytes, protection, flags);
-	return got;
+	return map(__builtin_return_address(0), address, bytes, protection,
+		   flags, fd, offset);
 }
 
 /* Code that is written and run by turns is no growth. */

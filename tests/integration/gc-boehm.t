@@ -6,6 +6,7 @@ Skips what is not installed: libgc-dev with a compiler, guile-3.0, ecl, w3m.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -197,6 +198,31 @@ def soft(tap, folder):
                done.stdout[-600:], done.stderr[-600:])
 
 
+def asked_huge_mib(pid):
+    """Of a process, what huge pages were asked for."""
+    with open(f"/proc/{pid}/smaps", encoding="ascii", errors="replace") as f:
+        found = re.findall(r"^Size: +(\d+) kB\n(?:[A-Z].*\n)*?VmFlags:(.*)$",
+                           f.read(), re.M)
+    return sum(int(size) for size, flags in found if " hg" in flags) // 1024
+
+
+def huge(tap, program):
+    """Huge pages are for a time when memory is plentiful."""
+    title = "a large heap grows by huge pages, until somebody wants memory"
+    burst = gcs.Burst([program, "burst", "64", "400"])
+    free = gcs.stat(burst.pid).get("headroom_bytes", 0) >> 30
+    if free < 6 or not os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+        burst.end()
+        tap.skip(title, f"{free} GiB of headroom, 6 needed; or no huge pages")
+        return
+    before = asked_huge_mib(burst.pid)
+    gcs.reclaim(burst.pid)
+    after, left = asked_huge_mib(burst.pid), burst.falls(140)
+    code, out = burst.end()
+    tap.ok(before > 200 and after == 0 and left <= 140 and code == 3, title,
+           f"{before} MiB of huge pages, then {after}, resident {left}", out)
+
+
 def test_c(tap, folder):
     program, why = compile_program(folder)
     if not program:
@@ -210,6 +236,7 @@ def test_c(tap, folder):
     final_and_fork(tap, program)
     soft(tap, folder)
     elastic(tap, program)
+    huge(tap, program)
     burst = gcs.Burst([program, "burst", "16", "64"], "gc:off")
     gcs.reclaim(burst.pid)
     tap.ok(not gcs.collectors(burst.pid), "gc:off asks nobody")

@@ -10,6 +10,7 @@ SPILLWAY_GC_SECONDS (3) is how long a stress lasts, SPILLWAY_GC_RUNS (6) how
 many short programs are started.
 """
 
+import json
 import os
 import subprocess
 import tempfile
@@ -37,16 +38,20 @@ def reclaim(pid, timeout=10):
         check=False).returncode
 
 
-def collectors(pid):
-    """{name: line} of what `spillway stat` says, or {}."""
-    import json
+def stat(pid):
+    """What `spillway stat` says, or {}."""
     done = subprocess.run([harness.cli(), "stat", "--json", str(pid)],
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                           check=False, text=True)
     try:
-        return {c["name"]: c for c in json.loads(done.stdout)["collectors"]}
-    except (ValueError, KeyError):
+        return json.loads(done.stdout)
+    except ValueError:
         return {}
+
+
+def collectors(pid):
+    """{name: line} of what it says of them, or {}."""
+    return {c["name"]: c for c in stat(pid).get("collectors", [])}
 
 
 def collected(pid, name, timeout=30):
