@@ -2,9 +2,11 @@
 /*
  * The bridge to Ruby 3.1 and 3.2 (MRI).
  *
- * Conditions: libruby's symbols are there, its VM exists (rb_mGC is set) and
- * the process is older than a second: registering a job 3 ms after the start
- * crashed 1 of 40. Ruby 3.3 has other functions for it, and is not served.
+ * Conditions: libruby's symbols are there, its VM has all that a job needs
+ * (rb_cComplex comes after rb_cThread: a job that ran between GC and Thread of
+ * a VM in the making ended the process), and the process is older than a
+ * second: registering a job 3 ms after the start crashed 1 of 40. Ruby 3.3 has
+ * other functions for it, and is not served.
  *
  * Why it is safe: rb_postponed_job_register_one() may be called from any
  * thread since 3.1 (ruby#5094); the job runs on the main thread with the GVL,
@@ -56,8 +58,8 @@
 static int (*register_job)(unsigned flags, void (*function)(void *),
 			   void *argument);
 static uintptr_t (*gc_start)(void);
-static const uintptr_t *module; /* rb_mGC */
-static const char *version;     /* ruby_version, an array */
+static const uintptr_t *made; /* rb_cComplex, of the last classes there are */
+static const char *version;   /* ruby_version, an array */
 
 static void **const *current_vm; /* ruby_current_vm_ptr */
 static uintptr_t (*wrap)(uintptr_t type, void *data, void (*mark)(void *),
@@ -83,6 +85,7 @@ static uintptr_t (*make_hash)(void);
 static const char *(*source_file)(void);
 static uintptr_t (*set_in_hash)(uintptr_t hash, uintptr_t key, uintptr_t value);
 static const uintptr_t *threads, *objects; /* rb_cThread, rb_cObject */
+static const uintptr_t *module;            /* rb_mGC */
 
 enum { OPEN, HELD, SHUT };
 static _Atomic uint32_t gate;    /* a futex */
@@ -96,7 +99,7 @@ static uint64_t compacted_ns, compacting_ns; /* of the job alone */
 static const struct symbol needed[] = {
 	{ "rb_postponed_job_register_one", &register_job },
 	{ "rb_gc_start", &gc_start },
-	{ "rb_mGC", &module },
+	{ "rb_cComplex", &made },
 	{ "ruby_version", &version },
 	{ "ruby_current_vm_ptr", &current_vm },
 	{ "rb_data_object_wrap", &wrap },
@@ -110,7 +113,7 @@ static const struct symbol for_compaction[] = {
 	{ "rb_gc_stat", &gc_stat },        { "rb_block_call", &call_block },
 	{ "rb_hash_new", &make_hash },     { "rb_hash_aset", &set_in_hash },
 	{ "rb_sourcefile", &source_file }, { "rb_cThread", &threads },
-	{ "rb_cObject", &objects },
+	{ "rb_cObject", &objects },        { "rb_mGC", &module },
 };
 
 /* ---- the VM's end ---- */
@@ -203,7 +206,7 @@ probe(bool attached, const char **why)
 	can_compact = symbols_find_all(
 		"libruby", for_compaction,
 		sizeof for_compaction / sizeof *for_compaction, NULL);
-	return detect_is_young() || !*module ? -EAGAIN : 0;
+	return detect_is_young() || !*made ? -EAGAIN : 0;
 }
 
 /* Once. */
