@@ -17,15 +17,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "alloc/heap.h"
 #include "alloc/huge.h"
 #include "base/elsewhere.h"
-#include "base/file.h"
-#include "base/units.h"
 #include "pressure/core.h"
 #include "pressure/engine.h"
+#include "pressure/errand.h"
 #include "pressure/shrinkers.h"
 
 static struct heap_api api;
@@ -92,22 +90,6 @@ heap_free(void *pointer)
 	free(pointer);
 }
 
-static uint64_t
-resident_bytes(void)
-{
-	char text[128];
-	uint64_t pages;
-	const char *at;
-
-	if (file_read("/proc/self/statm", text, sizeof text) <= 0)
-		return 0;
-	at = strchr(text, ' ');
-	if (!at || units_parse_number(at + 1, strspn(at + 1, "0123456789"),
-				      &pages) != 0)
-		return 0;
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static size_t
 trim(const struct spw_shrink *request, void *context)
 {
@@ -118,7 +100,7 @@ trim(const struct spw_shrink *request, void *context)
 	(void)context;
 	if (engine_is_throttled())
 		return 0;
-	before = resident_bytes();
+	before = errand_resident();
 	if (je) {
 		je->mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
 		je->mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
@@ -129,7 +111,7 @@ trim(const struct spw_shrink *request, void *context)
 	} else {
 		malloc_trim(0);
 	}
-	after = resident_bytes();
+	after = errand_resident();
 	return after < before ? (size_t)(before - after) : 0;
 }
 

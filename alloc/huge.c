@@ -27,6 +27,7 @@
 
 #include "base/file.h"
 #include "base/settings.h"
+#include "pressure/errand.h"
 
 /* Enough of a huge page to have it split; the kernel rounds up to a page. */
 #define SPLIT_BYTES (4ul << 10)
@@ -131,7 +132,7 @@ look(void)
 
 	if (file_path(path, sizeof path, settings()->root,
 		      "/sys/kernel/mm/transparent_hugepage/enabled") == 0 &&
-	    file_read(path, text, sizeof text) > 0)
+	    errand_read(path, text, sizeof text) > 0)
 		atomic_store(&always, strstr(text, "[always]") != NULL);
 }
 

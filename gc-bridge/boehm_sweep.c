@@ -21,7 +21,7 @@
  *
  * Ranges are the private writable mappings of /proc/self/maps between the
  * addresses that libgc holds plausible; what is not its heap has no header. The
- * file is read in pieces, nothing is allocated.
+ * file is read as an errand, some at a time; nothing is allocated.
  */
 #include "gc-bridge/boehm.h"
 
@@ -33,12 +33,14 @@
 
 #include "alloc/huge.h"
 #include "base/clock.h"
+#include "pressure/errand.h"
 
 #define BLOCK_BYTES 4096ul
 #define PIECE_BYTES HUGE_BYTES
 #define SLICE_NS CLOCK_MS
 #define SLICE_STEPS 64 /* between two looks at the clock */
 #define BETWEEN_US 50
+#define MAPPINGS_MAX 64
 
 struct range {
 	char *at, *end;
@@ -120,12 +122,7 @@ sweep(uintptr_t start, uintptr_t end)
 	const struct boehm *b = boehm();
 	struct range r;
 
-	if (b->least_heap_addr && start < (uintptr_t)*b->least_heap_addr)
-		start = (uintptr_t)*b->least_heap_addr & ~(BLOCK_BYTES - 1);
-	if (b->greatest_heap_addr && end > (uintptr_t)*b->greatest_heap_addr)
-		end = ((uintptr_t)*b->greatest_heap_addr | (BLOCK_BYTES - 1)) +
-		      1;
-	if (start < end && b->is_heap_ptr((void *)start))
+	if (b->is_heap_ptr((void *)start))
 		huge_spare((void *)start, end - start);
 	r = (struct range){ .at = (char *)start, .end = (char *)end };
 	while (r.at < r.end) {
@@ -135,10 +132,21 @@ sweep(uintptr_t start, uintptr_t end)
 	}
 }
 
+/* Mappings between the addresses that libgc holds plausible, from `from` on;
+ * where there are MAPPINGS_MAX there may be more. */
+struct mappings {
+	uintptr_t from;
+	unsigned count;
+	struct {
+		uintptr_t start, end;
+	} list[MAPPINGS_MAX];
+};
+
 /* "7f..-7f.. rw-p 00000000 00:00 0": anonymous, private, writable. */
 static void
-sweep_line(const char *line)
+note_line(struct mappings *m, const char *line)
 {
+	const struct boehm *b = boehm();
 	char *at;
 	uintptr_t start = strtoull(line, &at, 16), end;
 
@@ -148,28 +156,41 @@ sweep_line(const char *line)
 	if (strncmp(at, " rw-p ", 6) != 0 && strncmp(at, " rwxp ", 6) != 0)
 		return;
 	at = strchr(at + 6, ' '); /* behind the offset */
-	if (at && strncmp(at, " 00:00 0", 8) == 0)
-		sweep(start, end);
+	if (!at || strncmp(at, " 00:00 0", 8) != 0)
+		return;
+	if (b->least_heap_addr && start < (uintptr_t)*b->least_heap_addr)
+		start = (uintptr_t)*b->least_heap_addr & ~(BLOCK_BYTES - 1);
+	if (b->greatest_heap_addr && end > (uintptr_t)*b->greatest_heap_addr)
+		end = ((uintptr_t)*b->greatest_heap_addr | (BLOCK_BYTES - 1)) +
+		      1;
+	if (start >= end || start < m->from)
+		return;
+	m->list[m->count].start = start;
+	m->list[m->count++].end = end;
 }
 
-void
-boehm_sweep(void)
+/* An errand: fills in m->list. */
+static void
+note_mappings(void *argument)
 {
+	struct mappings *m = argument;
 	char text[2048];
 	size_t have = 0;
 	ssize_t n;
 	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 
+	m->count = 0;
 	if (fd < 0)
 		return;
-	while ((n = read(fd, text + have, sizeof text - 1 - have)) > 0) {
+	while (m->count < MAPPINGS_MAX &&
+	       (n = read(fd, text + have, sizeof text - 1 - have)) > 0) {
 		char *line = text, *end;
 
 		have += (size_t)n;
 		text[have] = '\0';
-		while ((end = strchr(line, '\n'))) {
+		while (m->count < MAPPINGS_MAX && (end = strchr(line, '\n'))) {
 			*end = '\0';
-			sweep_line(line);
+			note_line(m, line);
 			line = end + 1;
 		}
 		have = strlen(line);
@@ -178,4 +199,19 @@ boehm_sweep(void)
 		memmove(text, line, have);
 	}
 	close(fd);
+}
+
+void
+boehm_sweep(void)
+{
+	struct mappings m = { .count = 0 };
+
+	do {
+		if (!errand_run(note_mappings, &m))
+			return;
+		for (unsigned i = 0; i < m.count; i++) {
+			sweep(m.list[i].start, m.list[i].end);
+			m.from = m.list[i].end;
+		}
+	} while (m.count == MAPPINGS_MAX);
 }

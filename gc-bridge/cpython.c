@@ -32,9 +32,9 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
-#include "gc-bridge/job.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
+#include "pressure/errand.h"
 
 #define PENDING_NS (20 * CLOCK_MS)
 #define PENDING_CRITICAL_NS (5 * CLOCK_MS)
@@ -136,11 +136,11 @@ run(void)
 static void
 run_taken(void)
 {
-	uint64_t before = job_resident(), after;
+	uint64_t before = errand_resident(), after;
 
 	if (!run())
 		return;
-	after = job_resident();
+	after = errand_resident();
 	atomic_store(&went, before > after ? before - after : 0);
 }
 

@@ -21,28 +21,17 @@
 #include "base/log.h"
 #include "gc-bridge/guard.h"
 #include "pressure/core.h"
+#include "pressure/errand.h"
 #include "pressure/limits.h"
 
 #define SWAP_BYTES_MIN (16ull << 20)
 #define SWAP_SHARE 4
 
 uint64_t
-job_resident(void)
-{
-	char text[128];
-	uint64_t pages[7];
-
-	if (file_read("/proc/self/statm", text, sizeof text) <= 0 ||
-	    limits_parse_statm(text, pages) != 0)
-		return 0;
-	return pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-uint64_t
 job_heap(struct spw_gc *gc)
 {
 	return gc->options.heap ? gc->options.heap(gc->options.context) :
-				  job_resident();
+				  errand_resident();
 }
 
 void
@@ -77,7 +66,7 @@ is_swapped_out(void)
 	char text[4096];
 	uint64_t swap = 0, resident = 0;
 
-	if (file_read("/proc/self/status", text, sizeof text) <= 0 ||
+	if (errand_read("/proc/self/status", text, sizeof text) <= 0 ||
 	    file_field(text, "VmSwap:", &swap) != 0 ||
 	    file_field(text, "VmRSS:", &resident) != 0)
 		return false;
@@ -119,7 +108,7 @@ job_tune(struct spw_gc *gc)
 static void
 note(struct spw_gc *gc, uint64_t took, uint64_t before, size_t went)
 {
-	uint64_t after = job_resident();
+	uint64_t after = errand_resident();
 	uint64_t gain = before > after ? before - after : 0;
 
 	if (gain < went)
@@ -139,7 +128,7 @@ bool
 job_collect(struct spw_gc *gc)
 {
 	const struct core_heap *heap = core_heap();
-	uint64_t began = clock_now_ns(), before = job_resident();
+	uint64_t began = clock_now_ns(), before = errand_resident();
 	uint64_t heap_before = job_heap(gc), heap_after, ended;
 	struct call call = { .gc = gc };
 

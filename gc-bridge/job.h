@@ -51,9 +51,6 @@ void job_reset(struct spw_gc *gc, const struct spw_gc_options *options,
 bool job_collect(struct spw_gc *gc);
 void job_tune(struct spw_gc *gc);
 
-/* Resident bytes of the process. */
-uint64_t job_resident(void);
-
 /* The heap's bytes, of the process where it does not say. */
 uint64_t job_heap(struct spw_gc *gc);
 

@@ -28,11 +28,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gc-bridge/detect.h"
-#include "gc-bridge/job.h"
 #include "gc-bridge/jvm_heap.h"
 #include "gc-bridge/jvm_sweep.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
+#include "pressure/errand.h"
 
 #define JNI_VERSION 0x00010008
 #define JVMTI_VERSION 0x30010200
@@ -138,13 +138,13 @@ settle(uint64_t before)
 {
 	const struct timespec look = { .tv_nsec = GOES_LOOK_NS };
 	uint64_t until = clock_now_ns() + GOES_NS;
-	uint64_t last = job_resident(), now;
+	uint64_t last = errand_resident(), now;
 
 	if (!jvm_heap_gives_late() || last + last / 8 < before)
 		return;
 	while (clock_now_ns() < until && !bridge_ending()) {
 		nanosleep(&look, NULL);
-		now = job_resident();
+		now = errand_resident();
 		if (last + GOES_BYTES < before && now + GOES_BYTES >= last)
 			break;
 		last = now;

@@ -29,8 +29,9 @@
 
 #include "base/clock.h"
 #include "base/settings.h"
-#include "gc-bridge/job.h"
+#include "gc-bridge/bridge.h"
 #include "gc-bridge/jvm_structs.h"
+#include "pressure/errand.h"
 
 #define HOLD_NS_LEAST (1 * CLOCK_S)
 #define HOLD_DOUBLINGS_MAX 3
@@ -304,7 +305,7 @@ unpace(void)
 static uint64_t
 room_for(uint64_t headroom_bytes)
 {
-	uint64_t resident = job_resident(), room;
+	uint64_t resident = errand_resident(), room;
 
 	/* A full collection commits all of -Xmx for a moment. */
 	if (committed)
@@ -416,7 +417,7 @@ static bool
 fits(uint64_t headroom_bytes)
 {
 	return !heap_most || headroom_bytes >= *heap_most ||
-	       headroom_bytes + job_resident() >= *heap_most;
+	       headroom_bytes + errand_resident() >= *heap_most;
 }
 
 void

@@ -26,6 +26,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@
 #include "gc-bridge/job.h"
 #include "gc-bridge/node.h"
 #include "gc-bridge/runtimes.h"
+#include "pressure/errand.h"
 
 /* How long isolates have to answer, and when JavaScript is interrupted. */
 #define PATIENCE_NS (2 * CLOCK_S)
@@ -153,26 +155,51 @@ may_wake(struct sleeper *sleepers, pid_t tid)
 	return false;
 }
 
+struct waking {
+	struct sleeper *sleepers;
+	int signal;
+	unsigned count;
+};
+
+static void
+wake_one(struct waking *w, pid_t tid)
+{
+	if (tid > 0 && (!all_met || node_isolate_on(tid)) && sleeps(tid) &&
+	    may_wake(w->sleepers, tid) &&
+	    syscall(SYS_tgkill, getpid(), tid, w->signal) == 0)
+		w->count++;
+}
+
+/* An errand, and no readdir(3): that allocates. */
+static void
+wake_all(void *argument)
+{
+	_Alignas(struct dirent64) char entries[4096];
+	int folder = open("/proc/self/task",
+			  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ssize_t n;
+
+	while (folder >= 0 &&
+	       (n = getdents64(folder, entries, sizeof entries)) > 0)
+		for (ssize_t at = 0; at < n;) {
+			struct dirent64 *entry = (void *)(entries + at);
+
+			wake_one(argument, (pid_t)atoi(entry->d_name));
+			at += entry->d_reclen;
+		}
+	if (folder >= 0)
+		close(folder);
+}
+
 /* How many were woken. */
 static unsigned
 wake(struct sleeper *sleepers)
 {
-	int number = find_signal();
-	DIR *folder = number > 0 ? opendir("/proc/self/task") : NULL;
-	unsigned count = 0;
-	struct dirent *entry;
+	struct waking w = { sleepers, find_signal(), 0 };
 
-	while (folder && (entry = readdir(folder)) != NULL) {
-		pid_t tid = (pid_t)atoi(entry->d_name);
-
-		if (tid > 0 && (!all_met || node_isolate_on(tid)) &&
-		    sleeps(tid) && may_wake(sleepers, tid) &&
-		    syscall(SYS_tgkill, getpid(), tid, number) == 0)
-			count++;
-	}
-	if (folder)
-		closedir(folder);
-	return count;
+	if (w.signal > 0)
+		errand_run(wake_all, &w);
+	return w.count;
 }
 
 /* ---- a request ---- */
@@ -213,7 +240,7 @@ settle(uint64_t before)
 
 	while (!bridge_ending() && now - began < STEPS_NS &&
 	       (now - fell < SETTLED_NS || (in_steps && fell == began))) {
-		uint64_t resident = job_resident();
+		uint64_t resident = errand_resident();
 
 		if (resident + (resident >> 7) < least) {
 			least = resident;
@@ -235,7 +262,7 @@ stands_still(uint64_t before)
 	if (before > SHORT_PAUSE_BYTES)
 		return false;
 	while (clock_now_ns() < until && !bridge_ending()) {
-		now = job_resident();
+		now = errand_resident();
 		if (now > before + STILL_BYTES || now + STILL_BYTES < before)
 			return false;
 		nanosleep(&a_moment, NULL);
@@ -257,7 +284,7 @@ ask(int what)
 static size_t
 collect(enum spw_level level, uint64_t deadline_ns, void *unused)
 {
-	uint64_t before = job_resident();
+	uint64_t before = errand_resident();
 
 	(void)deadline_ns;
 	(void)unused;

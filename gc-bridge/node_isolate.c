@@ -32,6 +32,7 @@
 #include "base/futex.h"
 #include "gc-bridge/job.h"
 #include "gc-bridge/symbols.h"
+#include "pressure/errand.h"
 
 #define PLACES 64
 #define V8_OLDEST 10 /* Node 18's */
@@ -227,10 +228,10 @@ answer(struct place *p)
 	    atomic_load(&p->answered) == number)
 		return;
 	p->collecting = true;
-	before = job_resident();
+	before = errand_resident();
 	memory_pressure(atomic_load(&p->isolate),
 			what == NODE_CRITICAL ? CRITICAL : MODERATE);
-	after = job_resident();
+	after = errand_resident();
 	p->collecting = false;
 	if (before > after)
 		atomic_fetch_add(&went, before - after);

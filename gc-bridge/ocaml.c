@@ -33,11 +33,11 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "gc-bridge/detect.h"
-#include "gc-bridge/job.h"
 #include "gc-bridge/ocaml_idle.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
 #include "pressure/core.h"
+#include "pressure/errand.h"
 
 /* How long our thread stays with a request; it may be served later. */
 #define PATIENCE_NS (5 * CLOCK_S)
@@ -139,19 +139,26 @@ is_hidden_in(int fd)
 	return false;
 }
 
+/* An errand. */
+static void
+look_into_program(void *hidden)
+{
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	*(bool *)hidden = is_hidden_in(fd);
+	close(fd);
+}
+
 static bool
 is_hidden(void)
 {
-	static int known; /* 1 no, 2 yes; probes come one at a time */
-	int fd;
+	static bool known, hidden; /* probes come one at a time */
 
-	if (!known) {
-		fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-		known = fd >= 0 && is_hidden_in(fd) ? 2 : 1;
-		if (fd >= 0)
-			close(fd);
-	}
-	return known == 2;
+	if (!known)
+		known = errand_run(look_into_program, &hidden);
+	return hidden;
 }
 
 /* ---- the program's thread ---- */
@@ -163,7 +170,7 @@ active(void)
 {
 	const struct core_heap *heap = core_heap();
 
-	return heap ? heap->active_bytes() : job_resident();
+	return heap ? heap->active_bytes() : errand_resident();
 }
 
 static void

@@ -31,9 +31,9 @@
 
 #include "base/clock.h"
 #include "base/futex.h"
-#include "gc-bridge/job.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
+#include "pressure/errand.h"
 
 /* How long our thread stays with a request; it may be served later. */
 #define PATIENCE_NS (5 * CLOCK_S)
@@ -82,12 +82,12 @@ static const struct symbol needed[] = {
 static void
 run(void)
 {
-	uint64_t before = job_resident(), after;
+	uint64_t before = errand_resident(), after;
 
 	if (gc_is_enabled())
 		(*collect_cycles)();
 	give_back(get_heap());
-	after = job_resident();
+	after = errand_resident();
 	atomic_store(&went, before > after ? before - after : 0);
 }
 

@@ -39,6 +39,7 @@
 #include "gc-bridge/job.h"
 #include "gc-bridge/runtimes.h"
 #include "gc-bridge/symbols.h"
+#include "pressure/errand.h"
 
 /* How long our thread stays with a job; it may run later. */
 #define PATIENCE_NS (5 * CLOCK_S)
@@ -337,7 +338,7 @@ compact(void)
 static void
 run(void *unused)
 {
-	uint64_t before = job_resident(), after;
+	uint64_t before = errand_resident(), after;
 
 	(void)unused;
 	if (!has_end) {
@@ -347,7 +348,7 @@ run(void *unused)
 	gc_start();
 	if (atomic_load(&shall_compact))
 		compact();
-	after = job_resident();
+	after = errand_resident();
 	atomic_store(&went, before > after ? before - after : 0);
 	atomic_store(&waiting, 0);
 	futex_wake(&waiting, FUTEX_ALL);

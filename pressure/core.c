@@ -61,7 +61,7 @@ static _Atomic(const struct core_heap *) heap;
 static _Atomic(const struct core_fork *) above; /* core_fork_add() */
 static void (*on_start)(void);
 static pid_t started_in;   /* Guarded by start_lock. */
-static bool monitor_there; /* so is this: the reclaimer could not be had */
+static _Atomic bool monitor_there; /* so is this: the reclaimer could not be had */
 
 /* Our threads, for core_sandboxed(): monitor, reclaimer, standbys, helpers.
  * One that has ended is replaced by a later one. */
@@ -317,6 +317,12 @@ core_start(void)
 }
 
 bool
+core_has_monitor(void)
+{
+	return atomic_load_explicit(&monitor_there, memory_order_acquire);
+}
+
+bool
 core_running(void)
 {
 	return atomic_load_explicit(&state, memory_order_acquire) == RUNNING;
@@ -333,6 +339,7 @@ core_sandboxed(void)
 		monitor_stop();
 		engine_stop();
 		await_threads(SANDBOX_WAIT_NS);
+		monitor_there = false;
 		requests_abandon();
 		log_write(SPW_LOG_INFO, "a seccomp filter comes: ended");
 	}

@@ -27,6 +27,8 @@ int core_start(void);
 
 /* True while monitor and reclaimer run in this very process. */
 bool core_running(void);
+/* Whether the monitor was started, if it may not run yet. */
+bool core_has_monitor(void);
 
 /* The program is about to install a seccomp filter: no thread of ours may
  * make a system call afterwards. */

@@ -6,6 +6,7 @@ core_sources += %D%/describe.c %D%/describe.h
 core_sources += %D%/json.c %D%/json.h
 core_sources += %D%/listener.c %D%/listener.h
 core_sources += %D%/core.c %D%/core.h
+core_sources += %D%/errand.c %D%/errand.h
 core_sources += %D%/jobs.c %D%/jobs.h
 core_sources += %D%/engine.c %D%/engine.h
 core_sources += %D%/gate.c %D%/gate.h

@@ -7,7 +7,8 @@
  *
  * Started by core.c. It never works and never waits for work: what takes
  * long (registering a v1 threshold, shrinking, starting a second reclaimer)
- * happens on other threads.
+ * happens on other threads. Between two looks it reads files for those
+ * (errand.c).
  *
  * The bell is a signal that is blocked in this thread and directed at it, so
  * that a hook can ring with one tgkill(2) and the program can neither see it
@@ -37,6 +38,7 @@
 #include "pressure/control.h"
 #include "pressure/core.h"
 #include "pressure/engine.h"
+#include "pressure/errand.h"
 #include "pressure/gate.h"
 #include "pressure/sources.h"
 #include "pressure/subscribers.h"
@@ -82,6 +84,26 @@ monitor_ring(void)
 	if (tid && !atomic_exchange(&bell_rung, true))
 		syscall(SYS_tgkill, getpid(), tid, BELL_SIGNAL);
 	errno = saved;
+}
+
+bool
+monitor_answers(uint64_t timeout_ns)
+{
+	const struct timespec a_moment = { 0, CLOCK_MS / 10 };
+	uint64_t until = 0;
+	int tid;
+
+	while (!(tid = atomic_load_explicit(&bell_thread,
+					    memory_order_acquire))) {
+		uint64_t now = clock_now_ns();
+
+		if (!core_has_monitor() || (until && now >= until))
+			return false;
+		if (!until)
+			until = now + timeout_ns;
+		nanosleep(&a_moment, NULL);
+	}
+	return tid != (int)syscall(SYS_gettid);
 }
 
 void
@@ -354,6 +376,7 @@ sleep_for_news(int bell, uint64_t ns, struct sources_news *news)
 		control_handle(polls + 1 + from_sources, from_control);
 	}
 	atomic_store(&bell_rung, false);
+	errand_serve(); /* after that: who comes later rings again */
 	core_count(&core_counters.wakeups, 1);
 }
 
@@ -469,6 +492,7 @@ monitor_fork_child(void)
 	atomic_store(&view_sequence, 0);
 	atomic_store(&stop, false);
 	atomic_store(&sense_lock, 0);
+	errand_fork_child();
 	memset(&level, 0, sizeof level);
 	recent_ns = 0;
 	sources = NULL;

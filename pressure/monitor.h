@@ -28,6 +28,10 @@ void *monitor_thread(void *unused);
 /* Has the monitor look at once; costs a tgkill(2), or nothing if rung. */
 void monitor_ring(void);
 
+/* Whether there is a monitor that is not the caller; one that is only being
+ * started is waited for, timeout_ns at most. */
+bool monitor_answers(uint64_t timeout_ns);
+
 /* The same, also where it does not look for rings alone: for news that is not
  * in its counters. */
 void monitor_look(void);

@@ -21,15 +21,12 @@
  */
 #include "pressure/pass.h"
 
-#include <unistd.h>
-
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "pressure/call.h"
 #include "pressure/core.h"
+#include "pressure/errand.h"
 #include "pressure/jobs.h"
-#include "pressure/limits.h"
 #include "pressure/monitor.h"
 #include "pressure/requests.h"
 #include "pressure/share.h"
@@ -132,17 +129,17 @@ left(const struct pass *pass)
 	return want;
 }
 
-/* 0: it cannot be read. */
+/* Where the monitor does not come to it: as it last sensed. */
 static uint64_t
 resident_read(void)
 {
-	char text[128];
-	uint64_t pages[7];
+	uint64_t bytes = errand_resident();
+	struct monitor_view view;
 
-	if (file_read("/proc/self/statm", text, sizeof text) <= 0 ||
-	    limits_parse_statm(text, pages) != 0)
-		return 0;
-	return pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (bytes)
+		return bytes;
+	monitor_view(&view);
+	return view.reading.resident_bytes;
 }
 
 /*
@@ -152,15 +149,8 @@ resident_read(void)
 static uint64_t
 resident_now(void)
 {
-	struct monitor_view view;
-	uint64_t bytes;
-
 	monitor_sense(SENSE_NS);
-	bytes = resident_read();
-	if (bytes)
-		return bytes;
-	monitor_view(&view);
-	return view.reading.resident_bytes;
+	return resident_read();
 }
 
 static struct spw_shrink

@@ -34,6 +34,7 @@
 #include "pressure/call.h"
 #include "pressure/core.h"
 #include "pressure/engine.h"
+#include "pressure/errand.h"
 #include "pressure/monitor.h"
 #include "pressure/pass.h"
 
@@ -161,7 +162,7 @@ eventfd_id(int fd)
 	uint64_t id = 0;
 
 	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-	if (file_read(path, text, sizeof text) > 0)
+	if (errand_read(path, text, sizeof text) > 0)
 		file_field(text, "eventfd-id:", &id);
 	return id;
 }

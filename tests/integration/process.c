@@ -84,7 +84,7 @@ static int
 usage(void)
 {
 	fprintf(stderr, "usage: process small|work|fork|spawn|threads|seccomp|"
-			"seccomp-kill|seccomp-direct|linked\n"
+			"seccomp-kill|seccomp-direct|lowest|linked\n"
 			"       process close FOLDER\n"
 			"       process deepbind|deepbind-across PLUGIN\n"
 			"       process dlopen LIBRARY\n");
@@ -127,6 +127,8 @@ main(int argc, char **argv)
 		process_seccomp(true, false);
 	else if (!strcmp(mode, "seccomp-direct"))
 		process_seccomp(true, true);
+	else if (!strcmp(mode, "lowest"))
+		process_lowest();
 	else if (!strcmp(mode, "linked"))
 		process_linked();
 	else if (!argument)

@@ -19,6 +19,7 @@ void process_spawn(char *self);
 void process_late_threads(void);
 void process_seccomp(bool kill, bool direct);
 void process_close_all(const char *folder);
+void process_lowest(void);
 void process_deepbind(const char *plugin, bool across);
 void process_dlopen(const char *library);
 void process_linked(void);

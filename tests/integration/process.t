@@ -107,6 +107,8 @@ def descriptors(tap, program):
             both(tap, "a daemon that closes every descriptor and reuses the "
                  "numbers" + (", under pressure" if conf else ""),
                  [program, "close", folder], conf)
+        both(tap, "nobody takes a descriptor's number, not for a microsecond" +
+             (", under pressure" if conf else ""), [program, "lowest"], conf)
 
 
 def settings(tap, program):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * process seccomp, seccomp-kill and close: programs that take away what a
- * library lives on, namely system calls and descriptors.
+ * process seccomp, seccomp-kill, close and lowest: programs that take away
+ * what a library lives on, namely system calls and descriptors.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -9,6 +9,9 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,4 +121,42 @@ process_close_all(const char *folder)
 			      "a file holds something else");
 		process_check(!close(files[i]), "close");
 	}
+}
+
+static _Atomic bool enough;
+
+/* open(2) gives the lowest number that is free: while nobody else opens
+ * anything, always the same. */
+static void *
+open_and_close(void *times)
+{
+	int lowest = open("/dev/null", O_RDONLY);
+
+	process_check(lowest >= 0 && !close(lowest), "/dev/null");
+	for (; !enough; ++*(unsigned long *)times)
+		for (int i = 0; i < 2; i++) {
+			int fd = open("/dev/null", O_RDONLY);
+
+			process_check(fd == lowest, "a number is taken");
+			process_check(!close(fd), "close");
+		}
+	return NULL;
+}
+
+/* Counts on that while the process grows, is short of memory, and shrinks. */
+void
+process_lowest(void)
+{
+	unsigned long times = 0;
+	pthread_t thread;
+
+	process_check(!pthread_create(&thread, NULL, open_and_close, &times),
+		      "pthread_create");
+	for (int i = 0; i < 20; i++) {
+		process_work(64);
+		usleep(20000);
+	}
+	enough = true;
+	process_check(!pthread_join(thread, NULL), "pthread_join");
+	process_check(times > 1000, "few were opened");
 }

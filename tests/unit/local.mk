@@ -56,6 +56,11 @@ unit_tests += %D%/gate
 %C%_gate_SOURCES = %D%/gate.c base/rcu.c pressure/call.c pressure/gate.c
 %C%_gate_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 %C%_gate_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
+# Errands alone: so it does for the monitor.
+unit_tests += %D%/errand
+%C%_errand_SOURCES = %D%/errand.c pressure/errand.c pressure/limits_parse.c
+%C%_errand_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
+%C%_errand_LDADD = $(base_ldadd)
 cache_help = %D%/shelf.c %D%/shelf.h %D%/stock.c %D%/stock.h
 unit_tests += %D%/cache %D%/cache_evict %D%/cache_fault
 %C%_cache_SOURCES = %D%/cache.c $(cache_help)
