@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -64,6 +65,22 @@ bench_sleep_ns(uint64_t ns)
 
 	while (nanosleep(&left, &left) != 0 && errno == EINTR)
 		;
+}
+
+bool
+bench_grow(uint64_t bytes)
+{
+	char *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (pages == MAP_FAILED)
+		return false;
+	for (uint64_t at = 0; at < bytes; at += 4096) {
+		pages[at] = 1;
+		if (at % (4u << 20) == 0)
+			bench_sleep_ns(2000000);
+	}
+	return true;
 }
 
 uint64_t

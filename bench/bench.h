@@ -76,6 +76,10 @@ void bench_die(const char *format, ...)
 uint64_t bench_now_ns(void);
 void bench_sleep_ns(uint64_t ns);
 
+/* A neighbour grows, 4 MiB each 2 ms: 2 GB/s, as a busy machine can. False:
+ * there is no address space. */
+bool bench_grow(uint64_t bytes);
+
 /*
  * How long the calling thread could have run and had no core, so far: what a
  * busy machine adds to a time. 0 where the kernel does not say.

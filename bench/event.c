@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -127,21 +126,12 @@ static void __attribute__((noreturn))
 neighbour_main(int from_parent, int to_parent, uint64_t bytes)
 {
 	char byte;
-	char *pages;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (read(from_parent, &byte, 1) != 1)
 		_exit(0);
-	pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pages == MAP_FAILED)
+	if (!bench_grow(bytes))
 		_exit(1);
-	/* 4 MiB each 2 ms: 2 GB/s, as a busy machine can. */
-	for (uint64_t at = 0; at < bytes; at += 4096) {
-		pages[at] = 1;
-		if (at % (4u << 20) == 0)
-			bench_sleep_ns(2000000);
-	}
 	if (write(to_parent, &byte, 1) != 1)
 		_exit(1);
 	while (read(from_parent, &byte, 1) == 1)

@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -181,23 +180,16 @@ run_phase(uint64_t *random)
 	return result;
 }
 
-/* 4 MiB each 2 ms, then stays until the pipe closes. */
+/* Grows, then stays until the pipe closes. */
 static void __attribute__((noreturn)) be_neighbour(int commands)
 {
-	char byte, *pages;
+	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (read(commands, &byte, 1) != 1)
 		_exit(0);
-	pages = mmap(NULL, neighbour_bytes, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (pages == MAP_FAILED)
+	if (!bench_grow(neighbour_bytes))
 		_exit(1);
-	for (uint64_t at = 0; at < neighbour_bytes; at += 4096) {
-		pages[at] = 1;
-		if (at % (4u << 20) == 0)
-			bench_sleep_ns(2000000);
-	}
 	while (read(commands, &byte, 1) == 1)
 		;
 	_exit(0);

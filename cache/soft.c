@@ -280,40 +280,10 @@ write_entry(const struct spw_cache *c, const struct space *space, size_t room,
 	return offset;
 }
 
-/* A segment of its own, or a place in a shared one. */
-static int
-find_space(struct spw_cache *c, size_t room, struct space *space)
-{
-	const struct entry filler = { 0 };
-	uint32_t segment;
-
-	if (room > SPACE_SHARED_MAX) {
-		segment = space_obtain_run(c, room);
-		if (!segment)
-			return -ENOMEM;
-		writer_enter();
-		space_open_run(c, segment);
-		*space = (struct space){ segment,
-					 segment_at(segment)->generation, 0 };
-		return 0;
-	}
-	for (;;) {
-		writer_enter();
-		if (space_alloc(c, &filler, room, space))
-			return 0;
-		writer_leave();
-		segment = space_obtain(c);
-		if (!segment)
-			return -ENOMEM;
-		writer_enter();
-		space_install(c, segment);
-		writer_leave();
-	}
-}
-
 SPW_EXPORT int
 spw_soft_alloc(struct spw_cache *c, size_t bytes, spw_soft_t *soft, void **fill)
 {
+	const struct entry empty = { 0 };
 	size_t room;
 	struct space space;
 	uint64_t handle, slot;
@@ -335,7 +305,7 @@ spw_soft_alloc(struct spw_cache *c, size_t bytes, spw_soft_t *soft, void **fill)
 		return -ENOMEM;
 	if (room <= SPACE_SHARED_MAX)
 		room += sizeof(struct entry); /* to align it */
-	error = find_space(c, room, &space);
+	error = cache_place(c, &empty, room, &space);
 	if (error) {
 		handle_put(&c->soft, handle);
 		return error;
