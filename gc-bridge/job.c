@@ -59,20 +59,34 @@ job_reset(struct spw_gc *gc, const struct spw_gc_options *options,
 	gc->options.name = gc->name;
 }
 
+struct memory {
+	uint64_t resident, swap; /* of the process */
+	uint64_t heap;
+};
+
+static struct memory
+memory_now(struct spw_gc *gc)
+{
+	struct memory m = { 0, 0, 0 };
+	char text[4096];
+
+	if (errand_read("/proc/self/status", text, sizeof text) > 0) {
+		file_field(text, "VmRSS:", &m.resident);
+		file_field(text, "VmSwap:", &m.swap);
+	}
+	m.resident <<= 10;
+	m.swap <<= 10;
+	m.heap = gc->options.heap ? gc->options.heap(gc->options.context) :
+				    m.resident;
+	return m;
+}
+
 /* Whether so much of the process is in swap that a mark would page. */
 static bool
-is_swapped_out(void)
+is_swapped_out(const struct memory *m)
 {
-	char text[4096];
-	uint64_t swap = 0, resident = 0;
-
-	if (errand_read("/proc/self/status", text, sizeof text) <= 0 ||
-	    file_field(text, "VmSwap:", &swap) != 0 ||
-	    file_field(text, "VmRSS:", &resident) != 0)
-		return false;
-	swap <<= 10;
-	resident <<= 10;
-	return swap >= SWAP_BYTES_MIN && swap >= resident / (SWAP_SHARE - 1);
+	return m->swap >= SWAP_BYTES_MIN &&
+	       m->swap >= m->resident / (SWAP_SHARE - 1);
 }
 
 struct call {
@@ -106,9 +120,9 @@ job_tune(struct spw_gc *gc)
 }
 
 static void
-note(struct spw_gc *gc, uint64_t took, uint64_t before, size_t went)
+note(struct spw_gc *gc, uint64_t took, uint64_t before, uint64_t after,
+     size_t went)
 {
-	uint64_t after = errand_resident();
 	uint64_t gain = before > after ? before - after : 0;
 
 	if (gain < went)
@@ -128,12 +142,12 @@ bool
 job_collect(struct spw_gc *gc)
 {
 	const struct core_heap *heap = core_heap();
-	uint64_t began = clock_now_ns(), before = errand_resident();
-	uint64_t heap_before = job_heap(gc), heap_after, ended;
+	uint64_t began = clock_now_ns(), ended;
+	struct memory before = memory_now(gc), after;
 	struct call call = { .gc = gc };
 
 	atomic_store(&gc->began_ns, began);
-	if (is_swapped_out()) {
+	if (is_swapped_out(&before)) {
 		gc->level = SPW_LEVEL_LOW;
 		if (!gc->runtime || !gc->runtime->gives_unmarked) {
 			log_write(SPW_LOG_INFO,
@@ -154,14 +168,14 @@ job_collect(struct spw_gc *gc)
 	if (heap && heap->flush_thread)
 		heap->flush_thread();
 	if (gc->runtime && gc->runtime->settle)
-		gc->runtime->settle(before);
+		gc->runtime->settle(before.resident);
 	/* What it says went by its end counts, though the heap grew since. */
-	heap_after = job_heap(gc);
-	if (call.went < heap_before && heap_before - call.went < heap_after)
-		heap_after = heap_before - call.went;
-	policy_note(&gc->policy, gc->level, began, ended, heap_before,
-		    heap_after);
-	note(gc, ended - began, before, call.went);
+	after = memory_now(gc);
+	if (call.went < before.heap && before.heap - call.went < after.heap)
+		after.heap = before.heap - call.went;
+	policy_note(&gc->policy, gc->level, began, ended, before.heap,
+		    after.heap);
+	note(gc, ended - began, before.resident, after.resident, call.went);
 	job_tune(gc);
 	return true;
 }

@@ -337,10 +337,10 @@ core_sandboxed(void)
 	if (atomic_exchange(&sandboxed, true))
 		return;
 	if (core_running() && settings()->threads == SETTINGS_THREADS_AUTO) {
+		atomic_store(&monitor_there, false);
 		monitor_stop();
 		engine_stop();
 		await_threads(SANDBOX_WAIT_NS);
-		monitor_there = false;
 		requests_abandon();
 		log_write(SPW_LOG_INFO, "a seccomp filter comes: ended");
 	}

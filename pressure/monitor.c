@@ -468,6 +468,7 @@ monitor_thread(void *unused)
 			news.stall_us = stall_us;
 	}
 	atomic_store(&bell_thread, 0);
+	errand_serve();
 	control_close();
 	sources_close(sources);
 	sources = NULL;
