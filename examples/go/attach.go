@@ -22,6 +22,7 @@ package spillway
 // #cgo LDFLAGS: -lspillway
 // #include <stdint.h>
 // const char *spillway_go_register(void);
+// uint64_t spillway_go_headroom(void);
 import "C"
 
 import (
@@ -32,8 +33,10 @@ import (
 	"sync"
 )
 
-// Less is no limit to live with.
-const leastLimit = 16 << 20
+const (
+	leastLimit = 16 << 20 // less is no limit to live with
+	someRoom   = 64 << 20
+)
 
 var (
 	once     sync.Once
@@ -48,7 +51,11 @@ func Attach() error {
 		most = debug.SetMemoryLimit(-1)
 		if why := C.spillway_go_register(); why != nil {
 			attached = errors.New("spillway: " + C.GoString(why))
+			return
 		}
+		// spillway does so first when the headroom falls, which is too
+		// late for who fills what there is in 50 ms.
+		spillwayGoTune(C.spillway_go_headroom())
 	})
 	return attached
 }
@@ -63,9 +70,34 @@ func held() int64 {
 	return int64(sample[0].Value.Uint64() - sample[1].Value.Uint64())
 }
 
+// What is to stay free of so much room: Go goes past its limit while it
+// collects, and others want to grow.
+func reserve(room int64) int64 {
+	if room/3 < someRoom {
+		return room / 3
+	}
+	if room/8 > someRoom {
+		return room / 8
+	}
+	return someRoom
+}
+
+func bound(limit int64) {
+	if limit < leastLimit {
+		limit = leastLimit
+	}
+	if limit > most {
+		limit = most
+	}
+	debug.SetMemoryLimit(limit)
+}
+
 //export spillwayGoCollect
 func spillwayGoCollect() C.uint64_t {
 	before := held()
+	// Who allocates meanwhile helps to mark instead of outrunning it.
+	// spillwayGoTune comes behind.
+	bound(before)
 	debug.FreeOSMemory()
 	if after := held(); after < before {
 		return C.uint64_t(before - after)
@@ -77,16 +109,8 @@ func spillwayGoCollect() C.uint64_t {
 func spillwayGoTune(headroom C.uint64_t) {
 	limit := most
 	if now := held(); uint64(headroom) < uint64(math.MaxInt64-now) {
-		limit = now + int64(headroom)/2
-		if headroom == 0 {
-			limit -= limit / 8
-		}
-		if limit < leastLimit {
-			limit = leastLimit
-		}
-		if limit > most {
-			limit = most
-		}
+		room := now + int64(headroom)
+		limit = room - reserve(room)
 	}
-	debug.SetMemoryLimit(limit)
+	bound(limit)
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <spillway/gc.h>
+#include <spillway/pressure.h>
 #include <spillway/spillway.h>
 
 /* In attach.go. */
@@ -16,6 +17,7 @@ uint64_t spillwayGoCollect(void);
 void spillwayGoTune(uint64_t headroom_bytes);
 
 const char *spillway_go_register(void);
+uint64_t spillway_go_headroom(void);
 
 static size_t
 collect(enum spw_level level, uint64_t deadline_ns, void *context)
@@ -46,4 +48,13 @@ spillway_go_register(void)
 	int error = spw_gc_register(&gc, &options);
 
 	return error ? spw_strerror(error) : NULL;
+}
+
+/* Bytes; UINT64_MAX: no limit is known. */
+uint64_t
+spillway_go_headroom(void)
+{
+	struct spw_pressure now = { .size = sizeof now };
+
+	return spw_pressure_read(&now) == 0 ? now.headroom_bytes : UINT64_MAX;
 }
