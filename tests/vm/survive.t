@@ -7,12 +7,12 @@ emulated and 10 to 20 times slower than this one, so the neighbour grows as
 fast as it can and the cache refills slowly; the sizes are those of a 400 MiB
 limit. Runs in `./quickstart check --all`; SPILLWAY_VM_RUNS runs of each (3).
 
-What an emulated machine does that no other does: it zeroes pages a byte at a
-time (rep stosb), which slows neighbours down as its madvise(2) is slow (with
-VM_CPU=max,cx16=off,erms=off,fsrm=off zeroing is three times faster, madvise(2)
-is not, and 7 of 12 were killed); and on 6.12 about one run in 25 has somebody
-stand in clear_page_erms() for 1 to 7 s. Where that is the program with a lock
-of malloc's it may be killed, and a cache that stands does not refill.
+With QEMU 7.2, on 6.12, about one run in 25 has somebody stand for 1 to 7 s where
+a huge page is zeroed; where that was the program with a lock of malloc's it was
+killed, and a cache that stands does not refill. With 10.0, which vm-boot takes,
+nobody does. With both, zeroing is slow (with VM_CPU=max,cx16=off,erms=off,
+fsrm=off and 7.2 it is three times faster, madvise(2) is not, and 7 of 12 were
+killed): what an emulated machine says is bound to the ratio of the two.
 """
 
 import collections
