@@ -196,8 +196,11 @@ def main():
         runtime = Runtime(tap, "jvm", None,
                           common + ["-XX:+UseG1GC", "Lives"])
         runtime.survives("G1GC -Xmx1000m", 350, 8000, alone="killed")
-        # Shenandoah: spillway(7) says where it does not.
         if LONG:
+            runtime = Runtime(tap, "jvm", None, common + [
+                "-XX:+UseShenandoahGC", "Lives"])
+            runtime.survives("ShenandoahGC -Xmx1000m", 350, 8000,
+                             alone="killed")
             runtime = Runtime(tap, "jvm", None, common + [
                 "-XX:+UseParallelGC", "Lives"], "gc:jvm-sweep")
             runtime.survives("ParallelGC -Xmx1000m, swept", 350, 4000,
