@@ -18,6 +18,7 @@
  */
 #include "alloc/huge.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -129,11 +130,15 @@ static void
 look(void)
 {
 	char path[PATH_MAX], text[64];
+	ssize_t n;
 
 	if (file_path(path, sizeof path, settings()->root,
-		      "/sys/kernel/mm/transparent_hugepage/enabled") == 0 &&
-	    errand_read(path, text, sizeof text) > 0)
+		      "/sys/kernel/mm/transparent_hugepage/enabled") != 0)
+		return;
+	n = errand_read(path, text, sizeof text);
+	if (n > 0)
 		atomic_store(&always, strstr(text, "[always]") != NULL);
+	atomic_store(&looked, n != -ETIMEDOUT);
 }
 
 void
@@ -141,7 +146,7 @@ huge_scarce(void)
 {
 	uint32_t now;
 
-	if (!atomic_exchange(&looked, true))
+	if (!atomic_load(&looked))
 		look();
 	now = atomic_load(&scarcity);
 	if (!may_be_any() || now % 2 ||

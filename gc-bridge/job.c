@@ -73,9 +73,11 @@ memory_now(struct spw_gc *gc)
 	if (errand_read("/proc/self/status", text, sizeof text) > 0) {
 		file_field(text, "VmRSS:", &m.resident);
 		file_field(text, "VmSwap:", &m.swap);
+		m.resident <<= 10;
+		m.swap <<= 10;
+	} else {
+		m.resident = errand_resident();
 	}
-	m.resident <<= 10;
-	m.swap <<= 10;
 	m.heap = gc->options.heap ? gc->options.heap(gc->options.context) :
 				    m.resident;
 	return m;

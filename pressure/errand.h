@@ -30,7 +30,8 @@ bool errand_run(void (*what)(void *argument), void *argument);
 /* As file_read(); -ETIMEDOUT where errand_run() says false. */
 ssize_t errand_read(const char *path, char *buffer, size_t bytes);
 
-/* How much of the process is resident: bytes; 0 where it cannot be read. */
+/* How much of the process is resident: bytes; as last sensed where the monitor
+ * does not come to it, 0 where it cannot be read. */
 uint64_t errand_resident(void);
 
 /* For the monitor: runs what waits. */

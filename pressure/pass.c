@@ -129,19 +129,6 @@ left(const struct pass *pass)
 	return want;
 }
 
-/* Where the monitor does not come to it: as it last sensed. */
-static uint64_t
-resident_read(void)
-{
-	uint64_t bytes = errand_resident();
-	struct monitor_view view;
-
-	if (bytes)
-		return bytes;
-	monitor_view(&view);
-	return view.reading.resident_bytes;
-}
-
 /*
  * Senses, and reads resident memory itself: where the monitor is late, or has
  * only just been started, its last reading is from before the call.
@@ -150,7 +137,7 @@ static uint64_t
 resident_now(void)
 {
 	monitor_sense(SENSE_NS);
-	return resident_read();
+	return errand_resident();
 }
 
 static struct spw_shrink
@@ -404,7 +391,7 @@ static uint64_t
 count_all(struct pass *pass, struct asked *list, unsigned count)
 {
 	struct spw_shrink request = request_of(pass, pass->target_bytes);
-	uint64_t sum = 0, programs = 0, resident = resident_read();
+	uint64_t sum = 0, programs = 0, resident = errand_resident();
 
 	for (unsigned i = 0; i < count; i++) {
 		struct spw_shrinker *s = list[i].shrinker;
@@ -535,7 +522,7 @@ ask_inline(struct pass *pass, struct spw_shrinker *s, uint64_t want)
 {
 	const struct core_heap *heap = core_heap();
 	struct spw_shrink request = request_of(pass, want);
-	uint64_t before = s->exact ? 0 : resident_read(), after;
+	uint64_t before = s->exact ? 0 : errand_resident(), after;
 	size_t got;
 
 	if (!shrinkers_enter(s))
@@ -546,7 +533,7 @@ ask_inline(struct pass *pass, struct spw_shrinker *s, uint64_t want)
 		return got;
 	if (heap && heap->flush_thread)
 		heap->flush_thread();
-	after = resident_read();
+	after = errand_resident();
 	return before > after ? before - after : 0;
 }
 
