@@ -61,8 +61,9 @@ static _Atomic(const struct core_heap *) heap;
 static _Atomic(const struct core_fork *) above; /* core_fork_add() */
 static void (*on_start)(void);
 static pid_t started_in; /* Guarded by start_lock. */
-static _Atomic bool
-	monitor_there; /* so is this: the reclaimer could not be had */
+/* Written under start_lock, but where a sandbox comes. It may be there without
+ * a reclaimer, which could not be had. */
+static _Atomic bool monitor_there;
 
 /* Our threads, for core_sandboxed(): monitor, reclaimer, standbys, helpers.
  * One that has ended is replaced by a later one. */

@@ -35,7 +35,7 @@ import (
 
 const (
 	leastLimit = 16 << 20 // less is no limit to live with
-	someRoom   = 64 << 20
+	someRoom   = 64 << 20 // an eighth of much, a third of little
 )
 
 var (
