@@ -233,7 +233,6 @@ void space_open_run(struct spw_cache *c, uint32_t segment);
 /* Bytes in the merge's segment: guarded by evict's lock; false: none. */
 bool space_alloc_merged(struct spw_cache *c, size_t bytes, bool aligned,
 			struct space *space);
-void space_unalloc_merged(struct spw_cache *c, size_t bytes);
 
 /* Seals what is being filled, so that it can be evicted. */
 void space_seal_all(struct spw_cache *c);

@@ -17,5 +17,6 @@ cache_sources = \
 	%D%/slot.h \
 	%D%/soft.c %D%/soft.h \
 	%D%/space.c \
+	%D%/stream.h \
 	%D%/writer.c %D%/writer.h
 core_sources += $(cache_sources)

@@ -7,13 +7,15 @@
  *
  * Invariant: a slot is moved only while its bucket is locked and only if it is
  * still the one whose entry was copied; who replaced or removed it meanwhile
- * has won, and the copy is taken back before anybody could see it. A segment
- * is scanned only after a grace period since it was sealed: then everything
- * in it has been written, and published or given up.
+ * has won, and the copy is dead before anybody could see it. A segment is
+ * scanned only after a grace period since it was sealed: then everything in it
+ * has been written, and published or given up. Copies are streamed: they are
+ * there (stream_end) before a slot says where.
  */
 #include "base/rcu.h"
 #include "cache/cache.h"
 #include "cache/hash.h"
+#include "cache/stream.h"
 #include "pressure/core.h"
 
 /* Entries whose buckets are fetched before they are looked at. */
@@ -22,7 +24,9 @@
 struct survivor {
 	const struct entry *entry;
 	size_t bytes;
-	uint64_t hash; /* of a soft one: its handle */
+	uint64_t hash;  /* of a soft one: its handle */
+	uint64_t slot;  /* as it is */
+	uint64_t moved; /* as it is going to be; 0: not copied */
 };
 
 static uint64_t
@@ -90,8 +94,8 @@ merge_is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
 	return is_held(c, e, hash, slot_of(index, e, hash));
 }
 
-/* Its count is halved where it was not read in this era: what stays must earn
- * it anew. */
+/* Its count is less by one where it was not read in this era: what stays must
+ * earn it anew. */
 static void
 copy(const struct spw_cache *c, struct entry *to, const struct entry *from,
      size_t bytes)
@@ -104,33 +108,66 @@ copy(const struct spw_cache *c, struct entry *to, const struct entry *from,
 	to->value_word = from->value_word;
 	to->key_bytes = from->key_bytes;
 	atomic_store_explicit(&to->heat, (uint16_t)heat, memory_order_relaxed);
-	memcpy(to + 1, from + 1, bytes - sizeof *to);
+	stream_copy(to + 1, from + 1, bytes - sizeof *to);
 }
 
-/* False: there was no room for it. */
-static bool
-move_survivor(struct spw_cache *c, uint32_t index, const struct survivor *s)
+/* Copies those that are still held, until there is no room: how many were looked
+ * at. The next is fetched ahead. */
+static unsigned
+copy_survivors(struct spw_cache *c, uint32_t index, struct survivor *list,
+	       unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct survivor *s = &list[i];
+		const struct entry *e = s->entry;
+		struct space space;
+
+		s->moved = 0;
+		if (i + 1 < count)
+			stream_ahead(list[i + 1].entry, list[i + 1].bytes);
+		s->slot = slot_of(index, e, s->hash);
+		if (!is_held(c, e, s->hash, s->slot))
+			continue;
+		if (!space_alloc_merged(c, s->bytes, e->value_word & ENTRY_SOFT,
+					&space))
+			return i;
+		s->moved = slot_make(space.segment, space.generation,
+				     space.offset_bytes, slot_tag(s->slot));
+		copy(c, index_entry(s->moved), e, s->bytes);
+	}
+	return count;
+}
+
+/* Readers find the copy from here on; or, where the entry was replaced or
+ * removed meanwhile, nobody ever does. */
+static void
+move_slot(struct spw_cache *c, const struct survivor *s)
 {
 	bool soft = s->entry->value_word & ENTRY_SOFT;
-	uint64_t slot = slot_of(index, s->entry, s->hash), moved;
-	struct space space;
 
-	if (!is_held(c, s->entry, s->hash, slot))
-		return true;
-	if (!space_alloc_merged(c, s->bytes, soft, &space))
-		return false;
-	moved = slot_make(space.segment, space.generation, space.offset_bytes,
-			  slot_tag(slot));
-	copy(c, index_entry(moved), s->entry, s->bytes);
-	if (soft ? soft_move(c, s->hash, slot, moved) :
-		   index_move(&c->index, s->hash, slot, moved)) {
+	if (!s->moved)
+		return;
+	if (soft ? soft_move(c, s->hash, s->slot, s->moved) :
+		   index_move(&c->index, s->hash, s->slot, s->moved)) {
 		if (!soft)
-			cache_forget(c, slot);
+			cache_forget(c, s->slot);
 		core_count(&c->merged_bytes, s->bytes);
 	} else {
-		space_unalloc_merged(c, s->bytes);
+		cache_forget(c, s->moved);
 	}
-	return true;
+}
+
+/* False: there was no room for all of them. */
+static bool
+move_survivors(struct spw_cache *c, uint32_t index, struct survivor *list,
+	       unsigned count)
+{
+	unsigned copied = copy_survivors(c, index, list, count);
+
+	stream_end();
+	for (unsigned i = 0; i < copied; i++)
+		move_slot(c, &list[i]);
+	return copied == count;
 }
 
 /* Up to AHEAD of those worth keeping, from *at on. */
@@ -147,7 +184,8 @@ gather(struct spw_cache *c, const char **at, const char *end,
 		s->entry = e;
 		s->bytes = entry_bytes(e);
 		*at += s->bytes;
-		__builtin_prefetch(*at + 1024);
+		/* Where neighbours are as large as this one. */
+		__builtin_prefetch(*at + (AHEAD / 2) * s->bytes);
 		if (!plan_keeps(c, e))
 			continue;
 		s->hash = hash_of(e);
@@ -179,8 +217,7 @@ merge_segment(struct spw_cache *c, uint32_t index)
 
 		writer_enter();
 		n = gather(c, &at, end, list);
-		for (unsigned i = 0; i < n && room; i++)
-			room = move_survivor(c, index, &list[i]);
+		room = move_survivors(c, index, list, n);
 		writer_leave();
 	}
 	return room;

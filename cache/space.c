@@ -463,16 +463,6 @@ space_alloc_merged(struct spw_cache *c, size_t bytes, bool aligned,
 	return bump(c, shard, bytes, space);
 }
 
-/* The last one that was had: it was not needed. */
-void
-space_unalloc_merged(struct spw_cache *c, size_t bytes)
-{
-	struct shard *shard = merged_shard(c);
-
-	note(&shard->filled_bytes, shard->filled_bytes - (uint32_t)bytes);
-	shard->entries--;
-}
-
 void
 space_seal_all(struct spw_cache *c)
 {

@@ -69,6 +69,13 @@ unit_tests += %D%/cache %D%/cache_evict %D%/cache_fault
 %C%_cache_evict_LDADD = tests/torture/libtorture.la $(test_ldadd)
 %C%_cache_fault_SOURCES = %D%/cache_fault.c $(cache_help)
 %C%_cache_fault_LDADD = $(test_ldadd)
+# Parts of it, alone.
+unit_tests += %D%/era %D%/stream
+%C%_era_SOURCES = %D%/era.c cache/era.c
+%C%_era_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
+%C%_era_LDADD = $(base_ldadd)
+%C%_stream_SOURCES = %D%/stream.c
+%C%_stream_LDADD = $(base_ldadd)
 # The protocol of the cache's index, every interleaving: a model, nothing else.
 unit_tests += %D%/index_model
 %C%_index_model_SOURCES = %D%/index_model.c %D%/index_chain.c \
