@@ -128,6 +128,14 @@ time_phase(const struct task *task, unsigned phase, const uint32_t *ids,
 	}
 }
 
+/* Puts, not counted, until a cache that is bounded has no fresh memory left. */
+static void
+fill_up(const struct task *task)
+{
+	for (uint64_t put = 0; put < keys / 2; put += operations)
+		operate(task, PUT, sequence, operations);
+}
+
 static void
 run_store(void *argument)
 {
@@ -148,6 +156,8 @@ run_store(void *argument)
 	for (unsigned phase = PEEK; phase < PHASES; phase++) {
 		if (!store_has(type, phase))
 			continue;
+		if (phase == PUT)
+			fill_up(task);
 		run_phase(task, phase, sequence, operations);
 		if (is_timed(phase))
 			time_phase(task, phase, sequence, operations);
