@@ -358,11 +358,30 @@ cache_look_at_era(struct spw_cache *c)
 {
 	uint64_t hits = 0;
 
-	for (unsigned i = 1; i <= WRITER_SLOTS; i++)
-		hits += atomic_load_explicit(&c->counters[i].hits,
-					     memory_order_relaxed);
+	for (unsigned i = 1; i <= WRITER_SLOTS; i++) {
+		const struct cache_counters *one = &c->counters[i];
+
+		hits += atomic_load_explicit(&one->hits, memory_order_relaxed) +
+			atomic_load_explicit(&one->refaults,
+					     memory_order_relaxed) *
+				ERA_REFAULT_HITS;
+	}
 	era_look(&c->eras, hits,
 		 atomic_load_explicit(&c->index.entries, memory_order_relaxed));
+}
+
+/* Who only reads fills no segment, whose end looks. Not more than a turn a
+ * second: each has every entry written once more that is hit. */
+void
+cache_look_on_hit(struct spw_cache *c, uint64_t hits)
+{
+	if (hits % CACHE_HITS_SUM == CACHE_HITS_SUM - 1 &&
+	    writer_clock_ns() - atomic_load_explicit(&c->eras.began_ns,
+						     memory_order_relaxed) >=
+		    CLOCK_S)
+		cache_look_at_era(c);
+	else
+		era_look(&c->eras, 0, 0);
 }
 
 static void

@@ -27,7 +27,7 @@
 #include "pressure/jobs.h"
 
 #define CACHE_SHARDS_MAX 8u
-/* In reserve: a 16th of the cache up to FEW, later on a 64th: what is
+/* In reserve: a 16th of the cache up to FEW, later on a 128th: what is
  * inserted while the reclaimer merges, and waits for a grace period. */
 #define CACHE_SPARES_FEW 8u
 #define CACHE_SPARES_MAX 32u
@@ -41,8 +41,10 @@ struct shard {
 	uint32_t entries;
 } __attribute__((aligned(64)));
 
-/* A thread looks at the clock once in so many hits. */
+/* A thread looks at the clock once in so many hits, and at everybody's hits
+ * once in so many. Powers of two. */
 #define CACHE_HITS_LOOK 16u
+#define CACHE_HITS_SUM 4096u
 
 /* Of one thread, or of several where there are many: plain increments. */
 struct cache_counters {
@@ -91,6 +93,8 @@ struct spw_cache {
 	_Atomic uint64_t cold_bytes; /* as of the last plan */
 	_Atomic uint32_t closing;    /* closed segments before their end */
 	uint64_t merge_taken_bytes;  /* by merges; guarded by evict's lock */
+	uint32_t share_percent;      /* what goes of what is merged, at least */
+	uint64_t waits_then;         /* both so; `waits` when it was set last */
 
 	_Atomic uint64_t evicted_entries, merged_bytes, released_bytes;
 	_Atomic uint64_t recycled_bytes, waits, wait_ns_max, copied_gets;
@@ -149,6 +153,11 @@ cache_counters(struct spw_cache *c)
 	return &c->counters[writer_number() + 1];
 }
 
+/* Whether an era is over, hits included. */
+void cache_look_at_era(struct spw_cache *c);
+/* The same, for the hit of that number: rarely, where nobody puts anything. */
+void cache_look_on_hit(struct spw_cache *c, uint64_t hits);
+
 /* A hit on the calling thread: every 16th looks at the clock too. */
 static inline void
 cache_hit(struct spw_cache *c, struct entry *e)
@@ -157,7 +166,7 @@ cache_hit(struct spw_cache *c, struct entry *e)
 	uint64_t hits = atomic_load_explicit(&mine->hits, memory_order_relaxed);
 
 	if (base_unlikely(hits % CACHE_HITS_LOOK == CACHE_HITS_LOOK - 1))
-		era_look(&c->eras, 0, 0);
+		cache_look_on_hit(c, hits);
 	era_touch(&c->eras, e, &writer_here.dice);
 	cache_count(&mine->hits);
 }
@@ -196,9 +205,6 @@ cache_look(struct spw_cache *c, const void *key, size_t key_bytes,
 }
 
 /* ---- cache.c ---- */
-
-/* Whether an era is over, hits included. */
-void cache_look_at_era(struct spw_cache *c);
 
 struct space;
 /* A place with the header written in it. 0: inside a writer's section from
@@ -302,6 +308,8 @@ bool merge_segment(struct spw_cache *c, uint32_t segment);
 /* ---- plan.c: which segments go first ---- */
 
 void plan_make(struct spw_cache *c, const struct evict_ask *ask);
+/* Whether merges keep up with who inserts, for the plans to come. */
+void plan_pace(struct spw_cache *c);
 /* Touches what a plan of a usual cache takes. */
 void plan_rehearse(void);
 bool plan_is_for(const struct spw_cache *c, const struct evict_ask *ask);

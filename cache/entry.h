@@ -12,7 +12,7 @@
  * Usage: from the beginning of a sealed segment one follows the other:
  * entry_bytes() is the way to the next.
  *
- * Caveats: hits are counted exactly up to 4, then with a chance of 1 in 2, 4,
+ * Caveats: hits are counted exactly up to 8, then with a chance of 1 in 2, 4,
  * 8 ... up to 15 (Morris' counter), so that what is hot is not written. The
  * era, the cache's (era.h), makes the counter age. Ticks come from a coarse
  * clock.
@@ -34,7 +34,7 @@
 
 #define ENTRY_COUNT_BITS 4
 #define ENTRY_COUNT_MAX 15u
-#define ENTRY_COUNT_EXACT 4u
+#define ENTRY_COUNT_EXACT 8u
 #define ENTRY_ERA_BITS 12
 #define ENTRY_TICK_NS (CLOCK_S / 16)
 

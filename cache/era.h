@@ -6,9 +6,10 @@
  * hottest; era_count() for what a counter is worth now.
  *
  * Caveats: an era ends when there were as many hits as make a turn, 8 for each
- * entry, and after 15 s in any case. A counter loses one for each turn since
- * it was last touched, which halves what it stands for; time alone takes
- * nothing, nor do puts: who scans does not make others old. After 4,096 eras
+ * entry, and after 15 s in any case. A refault counts as 32 hits: where what is
+ * wanted has become another, what was wanted gets old soon. A counter loses one
+ * for each turn since it was last touched: who is hit once a turn keeps his. Time
+ * alone takes nothing, nor do puts: who scans does not make others old. After 4,096 eras
  * numbers come round, and what was not read for over 255 counts as old as
  * that.
  */
@@ -41,8 +42,11 @@ struct era_clock {
 /* With hottest_too set. */
 void era_init(struct era_clock *clock);
 
-/* Looks whether the era is over. hits: of the cache so far, or 0: not to be
- * looked at now; entries: that it has. Thread-safe, lock-free. */
+/* A refault makes others as old as so many hits. */
+#define ERA_REFAULT_HITS 32u
+
+/* Looks whether the era is over. hits: of the cache so far, refaults included, or
+ * 0: not to be looked at now; entries: that it has. Thread-safe, lock-free. */
 void era_look(struct era_clock *clock, uint64_t hits, uint64_t entries);
 
 /* Of an entry, as of an era `now` and a time in it: its counter as it has
@@ -76,9 +80,8 @@ era_touch(const struct era_clock *clock, struct entry *e, uint64_t *dice)
 }
 
 /*
- * The same for the heat that was read, where that takes no call: what is the
- * hottest, or was hit in this era more often than is counted exactly. False:
- * era_touch() it.
+ * The same for the heat that was read, where that takes no call: what was hit
+ * in this era before. False: era_touch() it.
  */
 static inline bool
 era_touch_near(const struct era_clock *clock, struct entry *e, uint32_t heat,
@@ -90,10 +93,9 @@ era_touch_near(const struct era_clock *clock, struct entry *e, uint32_t heat,
 
 	if (base_likely(heat == hottest))
 		return true;
-	if (base_unlikely((heat ^ hottest) > ENTRY_COUNT_MAX ||
-			  count < ENTRY_COUNT_EXACT))
+	if (base_unlikely((heat ^ hottest) > ENTRY_COUNT_MAX))
 		return false;
-	if (base_unlikely(era_throw(dice, count)))
+	if (count < ENTRY_COUNT_EXACT || base_unlikely(era_throw(dice, count)))
 		atomic_store_explicit(&e->heat, (uint16_t)(heat + 1),
 				      memory_order_relaxed);
 	return true;

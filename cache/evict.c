@@ -458,6 +458,7 @@ evict_refill(struct spw_cache *c, bool dead_only)
 	bool more = true;
 
 	begin(c, &ask);
+	plan_pace(c);
 	missing = spares_missing(c);
 	/* A small cache has no room for many copies at a time. */
 	most = space_spares_wanted(c);

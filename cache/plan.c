@@ -8,13 +8,13 @@
  * as nothing. The threshold is the score below which as much lies as is to
  * go, of all live bytes; of what is exactly there a part goes, by chance, so
  * that it comes out even. At least SHARE_MIN_PERCENT goes of what is merged,
- * so that a little that is wanted comes from the few coldest segments and
- * not, at much copying, from all (Segcache merges for the same reason); what
- * is dead counts towards it.
+ * and more where who inserts had to wait, so that a little that is wanted comes
+ * from the few coldest segments and not, at much copying, from all (Segcache
+ * merges for the same reason); what is dead counts towards it.
  *
- * A score is the logarithm of what an entry is worth: how often it was hit
- * (entry.h: the counter is one already), what it costs to make, less what it
- * takes up. Counters age with the hits that others have (era.h), and by one with
+ * A score is what an entry is worth: how often it was hit (its counter, as it
+ * has aged), what it costs to make, less what it takes up, the latter two as
+ * logarithms. Counters age with the hits that others have (era.h), and by one with
  * each merge, where it was not read in this era (merge.c).
  *
  * One plan at a time, of one cache; guarded by evict's lock, as all here.
@@ -26,7 +26,7 @@
 #define FRESH_NS (200 * CLOCK_MS)
 /* A plan is out when a share of so many segments was filled since: what has
  * come is colder than what it has left. */
-#define FRESH_PART 16u
+#define FRESH_PART 64u
 #define SCORES 64u
 #define SCORE_LARGE_BYTES 12u /* log2: beyond a page, size counts */
 #define COST_FREE_US 10u      /* log2: dearer than a millisecond counts */
@@ -36,8 +36,11 @@
 #define RANK_COLD (RANKS_DEAD + 6u) /* mostly never hit */
 #define SAMPLES 16u
 #define SAMPLES_SURE 64u
-#define SCORE_NEVER_HIT 1u /* put lately, at most */
-#define SHARE_MIN_PERCENT 40u
+#define SCORE_NEVER_HIT 0u
+#define SHARE_MIN_PERCENT 20u
+#define SHARE_MAX_PERCENT 40u
+#define SHARE_UP_PERCENT 10u
+#define SHARE_DOWN_PERCENT 1u
 /* The youngest so many are last: what is in them had no chance yet. */
 #define YOUNG_PART 8u
 #define CHANCE 256u
@@ -69,7 +72,8 @@ static uint32_t
 score_of(const struct spw_cache *c, const struct entry *e)
 {
 	uint32_t size = log2_of(entry_bytes(e)), seconds;
-	int score = (int)era_count(&c->eras, e, plan.era) * 2;
+	uint32_t count = era_count(&c->eras, e, plan.era);
+	int score = (int)count * 2;
 
 	if (cache_is_expired(e))
 		return 0;
@@ -84,7 +88,7 @@ score_of(const struct spw_cache *c, const struct entry *e)
 	}
 	if (size > SCORE_LARGE_BYTES)
 		score -= (int)(size - SCORE_LARGE_BYTES);
-	score += seconds == 0;
+	score += count && !seconds; /* in this era */
 	if (score < 0)
 		return 0;
 	return score < (int)SCORES ? (uint32_t)score : SCORES - 1;
@@ -205,11 +209,33 @@ rank_of(const struct spw_cache *c, const struct segment *s, uint32_t mean)
 	return mean < RANK_YOUNG ? mean : RANK_YOUNG - 1;
 }
 
+static uint32_t
+share_of(const struct spw_cache *c)
+{
+	return c->share_percent ? c->share_percent : SHARE_MIN_PERCENT;
+}
+
+void
+plan_pace(struct spw_cache *c)
+{
+	uint64_t waits = atomic_load_explicit(&c->waits, memory_order_relaxed);
+	uint32_t share = share_of(c);
+
+	if (waits != c->waits_then)
+		share += SHARE_UP_PERCENT;
+	else if (share > SHARE_MIN_PERCENT)
+		share -= SHARE_DOWN_PERCENT;
+	c->waits_then = waits;
+	c->share_percent = share < SHARE_MAX_PERCENT ? share :
+						       SHARE_MAX_PERCENT;
+}
+
 /* Of all that is live, so much is to go: where is the threshold? */
 static void
-set_threshold(uint64_t wanted_bytes, uint64_t held_bytes, uint64_t dead)
+set_threshold(uint64_t wanted_bytes, uint64_t held_bytes, uint64_t dead,
+	      uint32_t share_percent)
 {
-	uint64_t least = held_bytes * SHARE_MIN_PERCENT / 100;
+	uint64_t least = held_bytes * share_percent / 100;
 	uint64_t live = held_bytes - dead, all = 0, sum = 0;
 	double go;
 
@@ -351,7 +377,7 @@ plan_make(struct spw_cache *c, const struct evict_ask *ask)
 	held = rank_all(c, &dead);
 	rcu_read_unlock();
 	sort_all(c);
-	set_threshold(wanted, held, dead);
+	set_threshold(wanted, held, dead, share_of(c));
 	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES, held - dead);
 	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS, held - dead);
 }

@@ -183,8 +183,8 @@ space_spares_wanted(const struct spw_cache *c)
 	if (wanted < 1)
 		return 1;
 	if (wanted > CACHE_SPARES_FEW)
-		wanted = segments / 64 > CACHE_SPARES_FEW ? segments / 64 :
-							    CACHE_SPARES_FEW;
+		wanted = segments / 128 > CACHE_SPARES_FEW ? segments / 128 :
+							     CACHE_SPARES_FEW;
 	return wanted < CACHE_SPARES_MAX ? wanted : CACHE_SPARES_MAX;
 }
 
