@@ -56,6 +56,7 @@ static struct plan {
 	uint32_t count, next;
 	uint32_t threshold;
 	uint32_t kept;          /* of what is exactly there, of CHANCE */
+	bool dead_only;         /* as asked last: whatever lives is kept */
 	uint64_t bytes[SCORES]; /* sampled, of each */
 	uint64_t ages[SPW_CACHE_AGES], heats[SPW_CACHE_HEATS]; /* the same */
 	uint32_t rank_count[RANKS];
@@ -99,6 +100,8 @@ plan_keeps(const struct spw_cache *c, const struct entry *e)
 {
 	uint32_t score = score_of(c, e);
 
+	if (plan.dead_only)
+		return !cache_is_expired(e);
 	if (score != plan.threshold)
 		return score > plan.threshold;
 	plan.dice = plan.dice * 6364136223846793005ull + 1442695040888963407ull;
@@ -282,6 +285,8 @@ plan_is_hopeless(const struct spw_cache *c, uint32_t index)
 		i++;
 	if (i == SCORES)
 		return dead_bytes(s) >= s->filled_bytes;
+	if (plan.dead_only)
+		return false;
 	for (i = plan.threshold + (plan.kept ? 0 : 1); i < SCORES; i++)
 		if (bytes[i])
 			return false;
@@ -410,6 +415,7 @@ plan_forget(const struct spw_cache *c)
 uint32_t
 plan_next(struct spw_cache *c, const struct evict_ask *ask)
 {
+	plan.dead_only = ask->dead_only;
 	while (plan.next < plan.count) {
 		uint32_t index = plan.order[plan.next];
 		uint32_t rank = index ? segment_at(index)->rank : 0;
