@@ -93,7 +93,7 @@ struct spw_cache {
 	_Atomic uint64_t cold_bytes; /* as of the last plan */
 	_Atomic uint32_t closing;    /* closed segments before their end */
 	uint64_t merge_taken_bytes;  /* by merges; guarded by evict's lock */
-	uint32_t share_percent;      /* what goes of what is merged, at least */
+	uint32_t share_more_percent; /* that goes of what is merged (plan.c) */
 	uint64_t waits_then;         /* both so; `waits` when it was set last */
 
 	_Atomic uint64_t evicted_entries, merged_bytes, released_bytes;

@@ -7,11 +7,11 @@
  *
  * Caveats: an era ends when there were as many hits as make a turn, 8 for each
  * entry, and after 15 s in any case. A refault counts as 32 hits: where what is
- * wanted has become another, what was wanted gets old soon. A counter loses one
- * for each turn since it was last touched: who is hit once a turn keeps his. Time
- * alone takes nothing, nor do puts: who scans does not make others old. After 4,096 eras
- * numbers come round, and what was not read for over 255 counts as old as
- * that.
+ * wanted has become another, what was wanted gets old soon. A counter loses
+ * one for each turn since it was last touched: who is hit once a turn keeps
+ * his. Time alone takes nothing, nor do puts: who scans does not make others
+ * old. After 4,096 eras numbers come round, and what was not read for over 255
+ * counts as old as that.
  */
 #ifndef CACHE_ERA_H
 #define CACHE_ERA_H
@@ -45,8 +45,9 @@ void era_init(struct era_clock *clock);
 /* A refault makes others as old as so many hits. */
 #define ERA_REFAULT_HITS 32u
 
-/* Looks whether the era is over. hits: of the cache so far, refaults included, or
- * 0: not to be looked at now; entries: that it has. Thread-safe, lock-free. */
+/* Looks whether the era is over. hits: of the cache so far, refaults included,
+ * or 0: not to be looked at now; entries: that it has. Thread-safe,
+ * lock-free. */
 void era_look(struct era_clock *clock, uint64_t hits, uint64_t entries);
 
 /* Of an entry, as of an era `now` and a time in it: its counter as it has

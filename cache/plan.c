@@ -14,8 +14,8 @@
  *
  * A score is what an entry is worth: how often it was hit (its counter, as it
  * has aged), what it costs to make, less what it takes up, the latter two as
- * logarithms. Counters age with the hits that others have (era.h), and by one with
- * each merge, where it was not read in this era (merge.c).
+ * logarithms. Counters age with the hits that others have (era.h), and by one
+ * with each merge, where it was not read in this era (merge.c).
  *
  * One plan at a time, of one cache; guarded by evict's lock, as all here.
  */
@@ -38,7 +38,7 @@
 #define SAMPLES_SURE 64u
 #define SCORE_NEVER_HIT 0u
 #define SHARE_MIN_PERCENT 20u
-#define SHARE_MAX_PERCENT 40u
+#define SHARE_MORE_PERCENT 20u /* at most, where somebody waits */
 #define SHARE_UP_PERCENT 10u
 #define SHARE_DOWN_PERCENT 1u
 /* The youngest so many are last: what is in them had no chance yet. */
@@ -56,7 +56,7 @@ static struct plan {
 	uint32_t count, next;
 	uint32_t threshold;
 	uint32_t kept;          /* of what is exactly there, of CHANCE */
-	bool dead_only;         /* as asked last: whatever lives is kept */
+	bool dead_only;         /* as asked: whatever lives is kept */
 	uint64_t bytes[SCORES]; /* sampled, of each */
 	uint64_t ages[SPW_CACHE_AGES], heats[SPW_CACHE_HEATS]; /* the same */
 	uint32_t rank_count[RANKS];
@@ -98,10 +98,11 @@ score_of(const struct spw_cache *c, const struct entry *e)
 bool
 plan_keeps(const struct spw_cache *c, const struct entry *e)
 {
-	uint32_t score = score_of(c, e);
+	uint32_t score;
 
-	if (plan.dead_only)
-		return !cache_is_expired(e);
+	if (cache_is_expired(e))
+		return false;
+	score = score_of(c, e);
 	if (score != plan.threshold)
 		return score > plan.threshold;
 	plan.dice = plan.dice * 6364136223846793005ull + 1442695040888963407ull;
@@ -212,25 +213,19 @@ rank_of(const struct spw_cache *c, const struct segment *s, uint32_t mean)
 	return mean < RANK_YOUNG ? mean : RANK_YOUNG - 1;
 }
 
-static uint32_t
-share_of(const struct spw_cache *c)
-{
-	return c->share_percent ? c->share_percent : SHARE_MIN_PERCENT;
-}
-
 void
 plan_pace(struct spw_cache *c)
 {
 	uint64_t waits = atomic_load_explicit(&c->waits, memory_order_relaxed);
-	uint32_t share = share_of(c);
+	uint32_t more = c->share_more_percent;
 
 	if (waits != c->waits_then)
-		share += SHARE_UP_PERCENT;
-	else if (share > SHARE_MIN_PERCENT)
-		share -= SHARE_DOWN_PERCENT;
+		more += SHARE_UP_PERCENT;
+	else if (more)
+		more -= SHARE_DOWN_PERCENT;
 	c->waits_then = waits;
-	c->share_percent = share < SHARE_MAX_PERCENT ? share :
-						       SHARE_MAX_PERCENT;
+	c->share_more_percent = more < SHARE_MORE_PERCENT ? more :
+							    SHARE_MORE_PERCENT;
 }
 
 /* Of all that is live, so much is to go: where is the threshold? */
@@ -248,6 +243,8 @@ set_threshold(uint64_t wanted_bytes, uint64_t held_bytes, uint64_t dead,
 		all += plan.bytes[i];
 	plan.threshold = 0;
 	plan.kept = CHANCE; /* nothing but what is dead */
+	if (plan.dead_only)
+		return;
 	if (wanted_bytes <= dead || !live || plan.older_than_ns) {
 		plan.kept = plan.older_than_ns || !live ? 0 : CHANCE;
 		return;
@@ -285,8 +282,6 @@ plan_is_hopeless(const struct spw_cache *c, uint32_t index)
 		i++;
 	if (i == SCORES)
 		return dead_bytes(s) >= s->filled_bytes;
-	if (plan.dead_only)
-		return false;
 	for (i = plan.threshold + (plan.kept ? 0 : 1); i < SCORES; i++)
 		if (bytes[i])
 			return false;
@@ -376,13 +371,15 @@ plan_make(struct spw_cache *c, const struct evict_ask *ask)
 	plan.now_ns = writer_clock_ns();
 	plan.era = atomic_load(&c->eras.now);
 	plan.older_than_ns = ask->older_than_ns;
+	plan.dead_only = ask->dead_only;
 	plan.next = 0;
 	plan.seals = atomic_load(&c->seals);
 	rcu_read_lock();
 	held = rank_all(c, &dead);
 	rcu_read_unlock();
 	sort_all(c);
-	set_threshold(wanted, held, dead, share_of(c));
+	set_threshold(wanted, held, dead,
+		      SHARE_MIN_PERCENT + c->share_more_percent);
 	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES, held - dead);
 	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS, held - dead);
 }
@@ -401,6 +398,7 @@ plan_is_for(const struct spw_cache *c, const struct evict_ask *ask)
 			 plan.seals;
 
 	return plan.cache == c && plan.older_than_ns == ask->older_than_ns &&
+	       plan.dead_only == ask->dead_only &&
 	       since <= plan.count / FRESH_PART + 1 &&
 	       clock_now_ns() - plan.made_ns < FRESH_NS;
 }
@@ -415,7 +413,6 @@ plan_forget(const struct spw_cache *c)
 uint32_t
 plan_next(struct spw_cache *c, const struct evict_ask *ask)
 {
-	plan.dead_only = ask->dead_only;
 	while (plan.next < plan.count) {
 		uint32_t index = plan.order[plan.next];
 		uint32_t rank = index ? segment_at(index)->rank : 0;

@@ -56,9 +56,7 @@ test_counts(void)
 		hit(&e);
 		exact += count_of(&e) == i;
 	}
-	tap_is(exact, ENTRY_COUNT_EXACT,
-	       "the first hits are counted one by "
-	       "one");
+	tap_is(exact, ENTRY_COUNT_EXACT, "the first hits count one each");
 	while (count_of(&e) < ENTRY_COUNT_MAX && hits < 100000) {
 		hit(&e);
 		hits++;
