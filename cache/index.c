@@ -17,7 +17,10 @@
  *					version, table again: moved
  *
  * Reading the 0 orders the second look at version and table after the
- * writer's step. Replacing a slot is a single store.
+ * writer's step. Where just the table has moved, and the key's bucket is the
+ * same, its version says whether it was split or merged meanwhile: who does
+ * that holds its lock all the while, and leaves it another version. Replacing
+ * a slot is a single store.
  *
  * A bucket is locked by a compare-and-swap of its header for less than a
  * microsecond; who waits spins, then yields.
@@ -74,6 +77,13 @@ bump_version(struct bucket *first)
 
 	atomic_store_explicit(&first->header, (header & ~BUCKET_LOW_MASK) | low,
 			      memory_order_release);
+}
+
+void
+index_unlock_moved(struct bucket *b)
+{
+	bump_version(b);
+	index_unlock(b);
 }
 
 static void

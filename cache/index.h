@@ -9,7 +9,7 @@
  *  - linear hashing (Litwin 1980): buckets are split and merged one by one, so
  *    the table grows and shrinks with its entries, and is never rebuilt.
  *  - readers take no lock. A hit needs no second look; a miss is believed when
- *    neither the bucket's version nor the table moved meanwhile.
+ *    the bucket's version has not moved meanwhile, and it is still the key's.
  *  - writers of one bucket exclude each other by a bit in its header.
  *  - memory that was purged reads as empty buckets: a look that is late finds
  *    nothing, and sees that the table has moved.
@@ -149,19 +149,39 @@ index_view(const struct index *index, uint64_t hash)
 	};
 }
 
+/* The table has moved: whether that left this bucket alone, so that who looks
+ * while many are merged does not look for as long as that takes. The table
+ * first: what would bring the key here locks the bucket before it. */
+static inline bool
+index_is_untouched(const struct index *index, uint64_t hash,
+		   const struct index_view *view)
+{
+	uint64_t table = atomic_load_explicit(&index->table,
+					      memory_order_acquire);
+	uint64_t again = atomic_load_explicit(&view->first->header,
+					      memory_order_acquire);
+
+	return index_bucket(index, table, hash) == view->first &&
+	       !(view->header & BUCKET_LOCKED) &&
+	       ((again ^ view->header) & BUCKET_LOW_MASK) == 0;
+}
+
 /* A look goes on in the table that it has read; misses need certainty. */
 static inline bool
-index_is_settled(const struct index *index, const struct index_view *view)
+index_is_settled(const struct index *index, uint64_t hash,
+		 const struct index_view *view)
 {
 	uint64_t again;
 
 	atomic_thread_fence(memory_order_acquire);
 	again = atomic_load_explicit(&view->first->header,
 				     memory_order_relaxed);
-	return ((again ^ view->header) & BUCKET_LOW_MASK & ~BUCKET_LOCKED) ==
-		       0 &&
-	       atomic_load_explicit(&index->table, memory_order_relaxed) ==
-		       view->table;
+	if ((again ^ view->header) & BUCKET_LOW_MASK & ~BUCKET_LOCKED)
+		return false;
+	return base_likely(atomic_load_explicit(&index->table,
+						memory_order_relaxed) ==
+			   view->table) ||
+	       index_is_untouched(index, hash, view);
 }
 
 /* Which of a bucket's slots have the tag: a hint, to be looked at again. All
@@ -296,7 +316,7 @@ index_find(const struct index *index, uint64_t hash, const void *key,
 			b = &index->overflow[link];
 			link = index_link(b);
 		}
-		if (base_likely(index_is_settled(index, &view)))
+		if (base_likely(index_is_settled(index, hash, &view)))
 			return NULL;
 again:;
 	}
@@ -382,6 +402,8 @@ void index_fork_child(struct index *index);
 
 void index_lock(struct bucket *b);
 void index_unlock(struct bucket *b);
+/* Where keys have become its, or are not any more. */
+void index_unlock_moved(struct bucket *b);
 /* Into the first free place of a locked chain: 0 or -ENOMEM. */
 int index_append(struct index *index, struct bucket *first, uint64_t slot);
 /* Drops stale slots of a locked chain and what overflow it does not need. */

@@ -338,6 +338,16 @@ move_slots(struct index *index, struct bucket *from, struct resize *r,
 	return true;
 }
 
+static void
+unlock_both(struct bucket *low, struct bucket *high, bool moved)
+{
+	void (*unlock)(struct bucket *) = moved ? index_unlock_moved :
+						  index_unlock;
+
+	unlock(high);
+	unlock(low);
+}
+
 static uint64_t
 table_of(uint64_t before, uint32_t buckets)
 {
@@ -383,8 +393,7 @@ split_locked(struct index *index)
 	index_lock(low);
 	index_lock(high);
 	done = move_slots(index, low, &r, table_of(table, n + 1));
-	index_unlock(high);
-	index_unlock(low);
+	unlock_both(low, high, done);
 	return done;
 }
 
@@ -403,8 +412,7 @@ merge_locked(struct index *index)
 	index_lock(low);
 	index_lock(high);
 	done = move_slots(index, high, &r, table_of(table, n));
-	index_unlock(high);
-	index_unlock(low);
+	unlock_both(low, high, done);
 	return done;
 }
 

@@ -81,7 +81,7 @@ is_held(const struct spw_cache *c, const struct entry *e, uint64_t hash,
 
 		if (chain_has(index, &view, slot))
 			return true;
-		if (index_is_settled(index, &view))
+		if (index_is_settled(index, hash, &view))
 			return false;
 	}
 }

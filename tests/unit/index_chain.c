@@ -289,6 +289,21 @@ each_leaving(unsigned from, unsigned to, unsigned table, unsigned what)
 	}
 }
 
+static void
+lock_both(void)
+{
+	for (unsigned b = 0; b < 2; b++)
+		store(HEADER(b), load(HEADER(b)) + LOCKED);
+}
+
+static void
+unlock_both(bool moved)
+{
+	for (unsigned b = 2; b-- > 0;)
+		store(HEADER(b),
+		      load(HEADER(b)) - LOCKED + (moved ? VERSION_ONE : 0));
+}
+
 /* To one bucket or to two. */
 static void
 resize(unsigned buckets)
@@ -298,10 +313,12 @@ resize(unsigned buckets)
 
 	if (table % 4 == buckets)
 		return;
+	lock_both();
 	if (!each_leaving(from, to, after, COPY)) {
 		chain_failures++;
 		each_leaving(from, to, after, UNCOPY);
 		compact(to);
+		unlock_both(false);
 		return;
 	}
 	if (!chain_rules.clear_first)
@@ -311,6 +328,7 @@ resize(unsigned buckets)
 	if (chain_rules.clear_first)
 		store(TABLE, after);
 	compact(from);
+	unlock_both(!chain_rules.no_new_resize);
 }
 
 /* What is behind the last bucket becomes zeros, in any order: this one. */

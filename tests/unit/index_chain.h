@@ -31,10 +31,11 @@ enum { TABLE, FIRST_BUCKET };
 #define TICKET(segment) (HEADER(BUCKETS) + (segment))
 #define WORDS TICKET(SEGMENTS)
 
-/* A header: link, and above it the version. The table: buckets, and above
- * them how often resized. */
+/* A header: link, whether it is locked by a resize, and the version. The
+ * table: buckets, and above them how often resized. */
 #define LINK(header) ((header) % 8)
-#define VERSION_ONE 8
+#define LOCKED 8
+#define VERSION_ONE 16
 
 struct chain_moment {
 	unsigned char words[WORDS];
@@ -47,6 +48,9 @@ struct chain_rules {
 	bool no_bump;       /* of the version, when a bucket is folded */
 	bool clear_first;   /* before the table, in a resize */
 	bool no_table_look; /* at the end of a miss */
+	bool no_lock_look;  /* where the table has moved */
+	bool no_last_look;  /* at the header, after that */
+	bool no_new_resize; /* a version of its own after a resize */
 	bool no_version_look;
 	bool late_copy;      /* after the clearing, in a fold */
 	bool keeps_copy;     /* no clearing in a resize */

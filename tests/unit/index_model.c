@@ -35,6 +35,8 @@ enum {
 	NEXT_LINK,
 	HEADER_AGAIN,
 	TABLE_AGAIN,
+	TABLE_LAST,
+	HEADER_LAST,
 	HIT,
 	MISS
 };
@@ -137,6 +139,14 @@ load_hint(struct look *l, const unsigned char *words)
 		next_match(l);
 }
 
+static bool
+is_as_it_was(const struct look *l, unsigned header)
+{
+	unsigned unit = chain_rules.no_lock_look ? VERSION_ONE : LOCKED;
+
+	return header / unit == l->header / unit;
+}
+
 /* One load. */
 static void
 step(struct look *l, const unsigned char *words)
@@ -183,10 +193,20 @@ step(struct look *l, const unsigned char *words)
 		    !chain_rules.no_version_look)
 			l->pc = TABLE_FIRST;
 		break;
-	default:
+	case TABLE_AGAIN:
 		l->pc = words[TABLE] == l->table || chain_rules.no_table_look ?
 				MISS :
-				TABLE_FIRST;
+				TABLE_LAST;
+		break;
+	case TABLE_LAST: /* it may be the bucket all the same */
+		l->pc = TABLE_FIRST;
+		if (chain_place(FIND, words[TABLE]) == l->first &&
+		    (!(l->header & LOCKED) || chain_rules.no_lock_look))
+			l->pc = chain_rules.no_last_look ? MISS : HEADER_LAST;
+		break;
+	default:
+		l->pc = is_as_it_was(l, words[HEADER(l->first)]) ? MISS :
+								   TABLE_FIRST;
 	}
 	if (l->pc == TABLE_FIRST)
 		l->table = l->header = l->first = l->bucket = l->link = 0;
@@ -309,6 +329,12 @@ main(void)
 		(struct chain_rules){ .no_table_look = true });
 	without("a look at the version",
 		(struct chain_rules){ .no_version_look = true });
+	without("a look at the lock",
+		(struct chain_rules){ .no_lock_look = true });
+	without("a last look at the header",
+		(struct chain_rules){ .no_last_look = true });
+	without("a new version after a resize",
+		(struct chain_rules){ .no_new_resize = true });
 	without("the copy before the clearing",
 		(struct chain_rules){ .late_copy = true });
 	without("the clearing", (struct chain_rules){ .keeps_copy = true });
