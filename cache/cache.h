@@ -278,6 +278,7 @@ struct evict_ask {
 	bool drop;              /* whole segments at once, nothing is copied */
 	bool cold_only;         /* what was never hit */
 	bool dead_only;         /* what is mostly dead: nothing live is lost */
+	bool inserting;         /* somebody is, who wants few copies */
 };
 
 /* Gives memory back: bytes. On spillway's own threads, or inline under

@@ -12,8 +12,8 @@
  * Usage: from the beginning of a sealed segment one follows the other:
  * entry_bytes() is the way to the next.
  *
- * Caveats: hits are counted exactly up to 8, then with a chance of 1 in 2, 4,
- * 8 ... up to 15 (Morris' counter), so that what is hot is not written. The
+ * Caveats: hits are counted exactly up to 8, then with a chance of 1 in 2, 3,
+ * 4 ... up to 15 (after Morris), so that what is hot is not written. The
  * era, the cache's (era.h), makes the counter age. Ticks come from a coarse
  * clock.
  */

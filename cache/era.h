@@ -6,7 +6,7 @@
  * hottest; era_count() for what a counter is worth now.
  *
  * Caveats: an era ends when there were as many hits as make a turn, 8 for each
- * entry, and after 15 s in any case. A refault counts as 32 hits: where what is
+ * entry, and after 15 s in any case. A refault counts as 64 hits: where what is
  * wanted has become another, what was wanted gets old soon. A counter loses
  * one for each turn since it was last touched: who is hit once a turn keeps
  * his. Time alone takes nothing, nor do puts: who scans does not make others
@@ -43,7 +43,7 @@ struct era_clock {
 void era_init(struct era_clock *clock);
 
 /* A refault makes others as old as so many hits. */
-#define ERA_REFAULT_HITS 32u
+#define ERA_REFAULT_HITS 64u
 
 /* Looks whether the era is over. hits: of the cache so far, refaults included,
  * or 0: not to be looked at now; entries: that it has. Thread-safe,
@@ -61,12 +61,12 @@ uint32_t era_seconds(const struct era_clock *clock, const struct entry *e,
 void era_warm(const struct era_clock *clock, struct entry *e, uint64_t *dice);
 
 /* Whether one that was hit `count` times, not less than are counted exactly,
- * is counted once more: by a chance of 1 in 2, 4, 8 ... */
+ * is counted once more: by a chance of 1 in 2, 3, 4 ... */
 static inline bool
 era_throw(uint64_t *dice, uint32_t count)
 {
 	*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
-	return *dice >> (64 - (count - ENTRY_COUNT_EXACT + 1)) == 0;
+	return (*dice >> 32) * (count - ENTRY_COUNT_EXACT + 2) >> 32 == 0;
 }
 
 /* A hit. */

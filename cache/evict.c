@@ -397,20 +397,14 @@ end_closed(struct spw_cache *c)
 	return went;
 }
 
-/* With a plan; what it found closed has gone. */
-static uint64_t
-begin(struct spw_cache *c, const struct evict_ask *ask)
+static void
+have_plan(struct spw_cache *c, const struct evict_ask *ask)
 {
-	uint64_t went;
-
-	lock();
-	went = end_closed(c);
 	if (plan_is_for(c, ask))
-		return went;
+		return;
 	segment_grace(); /* what was sealed lately may go, too */
 	plan_make(c, ask);
 	batch.most = 1;
-	return went;
 }
 
 uint64_t
@@ -419,13 +413,16 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 	struct evict_ask rest = *ask;
 	uint64_t spares, went;
 
-	went = begin(c, ask);
+	lock();
+	went = end_closed(c);
+	/* First what takes no thought. */
 	if (!ask->older_than_ns)
 		went += return_spares_above(
 			c, ask->drop ? 0 : CACHE_SPARES_FEW * SEGMENT_BYTES,
 			ask->target_bytes);
 	spares = spares_bytes(c);
 	if (went < ask->target_bytes) {
+		have_plan(c, ask);
 		rest.target_bytes -= went;
 		went += release_segments(c, &rest);
 	}
@@ -453,11 +450,13 @@ spares_missing(const struct spw_cache *c)
 bool
 evict_refill(struct spw_cache *c, bool dead_only)
 {
-	struct evict_ask ask = { .dead_only = dead_only };
+	struct evict_ask ask = { .dead_only = dead_only, .inserting = true };
 	unsigned missing, most;
 	bool more = true;
 
-	begin(c, &ask);
+	lock();
+	end_closed(c);
+	have_plan(c, &ask);
 	plan_pace(c);
 	missing = spares_missing(c);
 	/* A small cache has no room for many copies at a time. */
@@ -494,7 +493,9 @@ evict_rehearse(struct spw_cache *c)
 
 	for (size_t i = 0; i < sizeof stack; i += REHEARSED_PAGE_BYTES)
 		stack[i] = 0;
-	begin(c, &ask);
+	lock();
+	end_closed(c);
+	have_plan(c, &ask);
 	batch.segments[BATCH_MAX - 1] = 0;
 	plan_rehearse();
 	unlock();

@@ -137,6 +137,19 @@ struct place {
 	bool ghost;
 };
 
+/* Whether a stale slot's segment was closed, or opened once, since: what was
+ * evicted long ago was not missed much. */
+static bool
+is_recent(uint64_t slot)
+{
+	uint32_t ticket = atomic_load_explicit(
+		&segment_window.tickets[slot_segment(slot)],
+		memory_order_relaxed);
+	uint32_t opens = ticket - slot_generation(slot);
+
+	return !ticket || (opens & SLOT_GENERATION_MAX) <= 1;
+}
+
 static struct place
 look(struct index *index, struct bucket *first, uint32_t tag, const void *key,
      size_t key_bytes)
@@ -160,7 +173,7 @@ look(struct index *index, struct bucket *first, uint32_t tag, const void *key,
 			}
 			if (slot && slot_tag(slot) == tag) {
 				/* What replaces it takes its place. */
-				found.ghost = true;
+				found.ghost |= is_recent(slot);
 				found.free = &b->slots[i];
 			} else if (!slot && !found.ghost && !empty) {
 				found.free = &b->slots[i];

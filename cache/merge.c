@@ -94,20 +94,14 @@ merge_is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
 	return is_held(c, e, hash, slot_of(index, e, hash));
 }
 
-/* Its count is less by one where it was not read in this era: what stays must
- * earn it anew. */
 static void
-copy(const struct spw_cache *c, struct entry *to, const struct entry *from,
-     size_t bytes)
+copy(struct entry *to, const struct entry *from, size_t bytes)
 {
-	uint32_t heat = atomic_load_explicit(&from->heat, memory_order_relaxed);
-	uint32_t now = atomic_load_explicit(&c->eras.now, memory_order_relaxed);
+	uint16_t heat = atomic_load_explicit(&from->heat, memory_order_relaxed);
 
-	if (heat & ENTRY_COUNT_MAX && heat >> ENTRY_COUNT_BITS != now)
-		heat--;
 	to->value_word = from->value_word;
 	to->key_bytes = from->key_bytes;
-	atomic_store_explicit(&to->heat, (uint16_t)heat, memory_order_relaxed);
+	atomic_store_explicit(&to->heat, heat, memory_order_relaxed);
 	stream_copy(to + 1, from + 1, bytes - sizeof *to);
 }
 
@@ -133,7 +127,7 @@ copy_survivors(struct spw_cache *c, uint32_t index, struct survivor *list,
 			return i;
 		s->moved = slot_make(space.segment, space.generation,
 				     space.offset_bytes, slot_tag(s->slot));
-		copy(c, index_entry(s->moved), e, s->bytes);
+		copy(index_entry(s->moved), e, s->bytes);
 	}
 	return count;
 }

@@ -219,6 +219,7 @@ run_job(struct job *job)
 		struct evict_ask over = {
 			.target_bytes = grow_held_bytes(c) - c->max_bytes,
 			.deadline_ns = clock_now_ns() + OVER_NS,
+			.inserting = true,
 		};
 
 		evict_release(c, &over);

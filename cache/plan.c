@@ -4,18 +4,20 @@
  *
  * A plan looks at a few entries at the beginning of every sealed segment of a
  * cache (entries are in order of time, so these are like the rest), gives
- * each a score, and sorts segments by their mean; what is dead in them counts
- * as nothing. The threshold is the score below which as much lies as is to
- * go, of all live bytes; of what is exactly there a part goes, by chance, so
- * that it comes out even. At least SHARE_MIN_PERCENT goes of what is merged,
- * and more where who inserts had to wait, so that a little that is wanted comes
- * from the few coldest segments and not, at much copying, from all (Segcache
- * merges for the same reason); what is dead counts towards it.
+ * each a score, and sorts segments by the mean of every second one; what is
+ * dead in them counts as nothing. The threshold is the score below which as
+ * much lies as is to go, of all live bytes, as the other half of them tells;
+ * of what is exactly there a part goes, by chance, so that it comes out even.
+ * At least SHARE_MIN_PERCENT goes of what is merged, and more where who inserts
+ * had to wait, so that a little that is wanted comes from the few coldest
+ * segments and not, at much copying, from all (Segcache merges for the same
+ * reason); what is dead counts towards it. For a shrink that is a share of the
+ * coldest segments; for who inserts, and is in a hurry, of all of them, which
+ * lets more of the coldest go.
  *
  * A score is what an entry is worth: how often it was hit (its counter, as it
  * has aged), what it costs to make, less what it takes up, the latter two as
- * logarithms. Counters age with the hits that others have (era.h), and by one
- * with each merge, where it was not read in this era (merge.c).
+ * logarithms. Counters age with the hits that others have (era.h).
  *
  * One plan at a time, of one cache; guarded by evict's lock, as all here.
  */
@@ -30,6 +32,11 @@
 #define SCORES 64u
 #define SCORE_LARGE_BYTES 12u /* log2: beyond a page, size counts */
 #define COST_FREE_US 10u      /* log2: dearer than a millisecond counts */
+/* A plan for less than such a part of what is wanted is none. */
+#define WANTED_PART 4u
+/* The first to go, by which a plan for little is made. */
+#define COLDEST_PART 32u
+#define COLDEST_MIN 8u
 #define RANKS 256u
 #define RANK_YOUNG (RANKS - 1)
 #define RANKS_DEAD 4u
@@ -46,6 +53,12 @@
 #define CHANCE 256u
 #define REHEARSED_SEGMENTS (16u << 10) /* 32 GiB of cache */
 
+/* What has a lower score goes, and of what is exactly there a part. */
+struct cut {
+	uint32_t threshold;
+	uint32_t kept; /* of CHANCE */
+};
+
 static struct plan {
 	const struct spw_cache *cache;
 	uint64_t made_ns, older_than_ns;
@@ -54,10 +67,11 @@ static struct plan {
 	uint32_t era;    /* the same: scores stay comparable */
 	uint64_t dice;
 	uint32_t count, next;
-	uint32_t threshold;
-	uint32_t kept;          /* of what is exactly there, of CHANCE */
-	bool dead_only;         /* as asked: whatever lives is kept */
-	uint64_t bytes[SCORES]; /* sampled, of each */
+	struct cut cut;
+	bool dead_only;           /* as asked: whatever lives is kept */
+	uint64_t wanted_bytes;    /* the same */
+	uint64_t bytes[SCORES];   /* sampled, of each */
+	uint64_t coldest[SCORES]; /* the same, of the first to go */
 	uint64_t ages[SPW_CACHE_AGES], heats[SPW_CACHE_HEATS]; /* the same */
 	uint32_t rank_count[RANKS];
 	uint32_t order[SEGMENTS_MAX];
@@ -103,10 +117,10 @@ plan_keeps(const struct spw_cache *c, const struct entry *e)
 	if (cache_is_expired(e))
 		return false;
 	score = score_of(c, e);
-	if (score != plan.threshold)
-		return score > plan.threshold;
+	if (score != plan.cut.threshold)
+		return score > plan.cut.threshold;
 	plan.dice = plan.dice * 6364136223846793005ull + 1442695040888963407ull;
-	return plan.dice >> 56 < plan.kept;
+	return plan.dice >> 56 < plan.cut.kept;
 }
 
 /* What the statistics say of an entry. */
@@ -139,33 +153,85 @@ is_live(const struct spw_cache *c, uint32_t index, const struct entry *e)
 	       merge_is_live(c, index, e);
 }
 
-/*
- * The scores of the first entries of a segment that are live, their bytes
- * added to bytes_by_score; returns the mean, times 4, of what was seen, where
- * the dead count as 0.
- */
-static uint32_t
-sample(const struct spw_cache *c, uint32_t index, unsigned samples,
-       uint64_t bytes_by_score[SCORES], bool estimates)
+/* The first entries of a segment, one after the other; NULL: that was all. */
+struct walk {
+	const char *at, *end;
+	size_t bytes; /* of the one that was given last */
+};
+
+static struct walk
+walk_of(uint32_t index)
 {
 	const char *at = segment_address(index);
-	const char *end = at + segment_at(index)->filled_bytes;
+
+	return (struct walk){ at, at + segment_at(index)->filled_bytes, 0 };
+}
+
+static const struct entry *
+walk_next(struct walk *walk)
+{
+	const struct entry *e = (const struct entry *)(const void *)walk->at;
+
+	if (walk->at >= walk->end)
+		return NULL;
+	walk->bytes = entry_bytes(e);
+	walk->at += walk->bytes;
+	return e;
+}
+
+/*
+ * Of the first entries of a segment every second ranks it, from the first on,
+ * and the others tell what scores there are: by those that chose a segment it
+ * looks colder than it is, and all that is left warmer. One that is alone does
+ * both.
+ */
+static bool
+ranks(unsigned i)
+{
+	return i % 2 == 0;
+}
+
+static bool
+tells(const struct walk *walk, unsigned i)
+{
+	return i % 2 || (i == 0 && walk->at >= walk->end);
+}
+
+/* Adds the bytes of the live among its first entries, each to its score: of all
+ * of them, or of those that tell. */
+static void
+add_scores(const struct spw_cache *c, uint32_t index, unsigned samples,
+	   bool all, uint64_t bytes[SCORES])
+{
+	struct walk walk = walk_of(index);
+	const struct entry *e;
+
+	for (unsigned i = 0; i < samples && (e = walk_next(&walk)); i++)
+		if ((all || tells(&walk, i)) && is_live(c, index, e))
+			bytes[score_of(c, e)] += walk.bytes;
+}
+
+/* The mean score, times 4, of those that rank, where the dead count as 0. What
+ * the others tell is added to the plan. */
+static uint32_t
+mean_of(const struct spw_cache *c, uint32_t index)
+{
+	struct walk walk = walk_of(index);
+	const struct entry *e;
 	uint64_t sum = 0, bytes = 0;
 
-	for (unsigned i = 0; i < samples && at < end; i++) {
-		const struct entry *e = (const struct entry *)(const void *)at;
-		size_t own = entry_bytes(e);
-		uint32_t score;
+	for (unsigned i = 0; i < SAMPLES && (e = walk_next(&walk)); i++) {
+		bool live = is_live(c, index, e);
+		uint32_t score = live ? score_of(c, e) : 0;
 
-		bytes += own;
-		at += own;
-		if (!is_live(c, index, e))
-			continue;
-		score = score_of(c, e);
-		sum += score * own;
-		bytes_by_score[score] += own;
-		if (estimates)
-			estimate(c, e, own);
+		if (live)
+			estimate(c, e, walk.bytes);
+		if (live && tells(&walk, i))
+			plan.bytes[score] += walk.bytes;
+		if (ranks(i)) {
+			sum += score * walk.bytes;
+			bytes += walk.bytes;
+		}
 	}
 	return bytes ? (uint32_t)(4 * sum / bytes) : 0;
 }
@@ -228,43 +294,90 @@ plan_pace(struct spw_cache *c)
 							    SHARE_MORE_PERCENT;
 }
 
-/* Of all that is live, so much is to go: where is the threshold? */
-static void
-set_threshold(uint64_t wanted_bytes, uint64_t held_bytes, uint64_t dead,
-	      uint32_t share_percent)
+/* Where so large a part of what was sampled lies below; from 1 on all, sampled
+ * or not. */
+static struct cut
+cut_at(const uint64_t bytes[SCORES], double part)
 {
-	uint64_t least = held_bytes * share_percent / 100;
-	uint64_t live = held_bytes - dead, all = 0, sum = 0;
-	double go;
+	struct cut cut = { 0, CHANCE };
+	double there, sum = 0, all = 0;
 
-	if (wanted_bytes < least)
-		wanted_bytes = least;
 	for (uint32_t i = 0; i < SCORES; i++)
-		all += plan.bytes[i];
-	plan.threshold = 0;
-	plan.kept = CHANCE; /* nothing but what is dead */
-	if (plan.dead_only)
-		return;
-	if (wanted_bytes <= dead || !live || plan.older_than_ns) {
-		plan.kept = plan.older_than_ns || !live ? 0 : CHANCE;
-		return;
-	}
-	go = (double)(wanted_bytes - dead) / (double)live * (double)all;
-	if (go > (double)all)
-		go = (double)all;
-	while (plan.threshold < SCORES - 1 &&
-	       (double)(sum + plan.bytes[plan.threshold]) < go)
-		sum += plan.bytes[plan.threshold++];
-	plan.kept = plan.bytes[plan.threshold] ?
-			    (uint32_t)(((double)(sum +
-						 plan.bytes[plan.threshold]) -
-					go) *
-				       CHANCE /
-				       (double)plan.bytes[plan.threshold]) :
-			    0;
+		all += (double)bytes[i];
+	if (part >= 1)
+		return (struct cut){ SCORES - 1, 0 };
+	if (part * all <= 0)
+		return cut;
+	while (sum + (double)bytes[cut.threshold] < part * all)
+		sum += (double)bytes[cut.threshold++];
+	there = (double)bytes[cut.threshold];
+	cut.kept = (uint32_t)((sum + there - part * all) / there * CHANCE);
 	/* Where nothing tells one from another, copies are for nothing. */
-	if (plan.threshold <= SCORE_NEVER_HIT)
-		plan.kept = 0;
+	if (cut.threshold <= SCORE_NEVER_HIT)
+		cut.kept = 0;
+	return cut;
+}
+
+struct held {
+	uint64_t bytes, dead;
+};
+
+/* So much of that is to go: what is dead goes first. */
+static double
+part_of(const struct held *held, uint64_t wanted_bytes)
+{
+	if (wanted_bytes <= held->dead || held->bytes <= held->dead)
+		return 0;
+	return (double)(wanted_bytes - held->dead) /
+	       (double)(held->bytes - held->dead);
+}
+
+static bool
+is_lower(const struct cut *one, const struct cut *other)
+{
+	return one->threshold < other->threshold ||
+	       (one->threshold == other->threshold && one->kept > other->kept);
+}
+
+/* Of those that go first, about as many as a plan lasts for. */
+static struct held
+look_at_coldest(const struct spw_cache *c)
+{
+	uint32_t count = plan.count / COLDEST_PART + COLDEST_MIN;
+	struct held held = { 0 };
+
+	memset(plan.coldest, 0, sizeof plan.coldest);
+	for (uint32_t i = 0; i < count && i < plan.count; i++) {
+		uint32_t index = plan.order[i];
+
+		if (!index || !may_go(c, index))
+			continue;
+		add_scores(c, index, SAMPLES, false, plan.coldest);
+		held.bytes += segment_at(index)->filled_bytes;
+		held.dead += dead_bytes(segment_at(index));
+	}
+	return held;
+}
+
+static struct cut
+make_cut(const struct spw_cache *c, const struct held *held, bool inserting)
+{
+	uint32_t least = SHARE_MIN_PERCENT + c->share_more_percent;
+	uint64_t share = held->bytes * least / 100, wanted = plan.wanted_bytes;
+	struct cut cut, coldest;
+	struct held first;
+
+	if (plan.dead_only)
+		return cut_at(plan.bytes, 0);
+	if (plan.older_than_ns)
+		return (struct cut){ 0, 0 };
+	if (inserting && wanted < share)
+		return cut_at(plan.bytes, part_of(held, share));
+	first = look_at_coldest(c);
+	cut = cut_at(plan.bytes, part_of(held, wanted));
+	coldest = cut_at(plan.coldest,
+			 part_of(&first, first.bytes * least / 100));
+	return is_lower(&cut, &coldest) ? coldest : cut;
 }
 
 /* Whether a sample of a segment has nothing that stays. One that has nothing
@@ -277,12 +390,12 @@ plan_is_hopeless(const struct spw_cache *c, uint32_t index)
 	uint64_t bytes[SCORES] = { 0 };
 	uint32_t i = 0;
 
-	sample(c, index, SAMPLES_SURE, bytes, false);
+	add_scores(c, index, SAMPLES_SURE, true, bytes);
 	while (i < SCORES && !bytes[i])
 		i++;
 	if (i == SCORES)
 		return dead_bytes(s) >= s->filled_bytes;
-	for (i = plan.threshold + (plan.kept ? 0 : 1); i < SCORES; i++)
+	for (i = plan.cut.threshold + (plan.cut.kept ? 0 : 1); i < SCORES; i++)
 		if (bytes[i])
 			return false;
 	return true;
@@ -307,25 +420,23 @@ publish(_Atomic uint64_t *to, const uint64_t *sampled, unsigned count,
 }
 
 /* Ranks them all; how many bytes they have, and of these are dead. */
-static uint64_t
-rank_all(struct spw_cache *c, uint64_t *dead)
+static struct held
+rank_all(struct spw_cache *c)
 {
 	uint32_t high = segment_high();
-	uint64_t held = 0, cold = 0;
+	struct held held = { 0 };
+	uint64_t cold = 0;
 
-	*dead = 0;
 	memset(plan.rank_count, 0, sizeof plan.rank_count);
 	for (uint32_t i = 1; i < high; i++) {
 		struct segment *s = segment_at(i);
-		uint32_t mean;
 
 		if (!may_go(c, i))
 			continue;
-		mean = sample(c, i, SAMPLES, plan.bytes, true);
-		s->rank = (uint8_t)rank_of(c, s, mean);
+		s->rank = (uint8_t)rank_of(c, s, mean_of(c, i));
 		plan.rank_count[s->rank]++;
-		held += s->filled_bytes;
-		*dead += dead_bytes(s);
+		held.bytes += s->filled_bytes;
+		held.dead += dead_bytes(s);
 		if (s->rank < RANK_COLD)
 			cold += s->filled_bytes;
 	}
@@ -355,13 +466,19 @@ sort_all(const struct spw_cache *c)
 	plan.count = sum;
 }
 
+/* In all, not just now. */
+static uint64_t
+wanted_of(const struct evict_ask *ask)
+{
+	return ask->target_bytes > ask->deficit_bytes ? ask->target_bytes :
+							ask->deficit_bytes;
+}
+
 void
 plan_make(struct spw_cache *c, const struct evict_ask *ask)
 {
-	uint64_t held, dead, wanted = ask->target_bytes;
+	struct held held;
 
-	if (wanted < ask->deficit_bytes)
-		wanted = ask->deficit_bytes;
 	memset(plan.bytes, 0, sizeof plan.bytes);
 	memset(plan.ages, 0, sizeof plan.ages);
 	memset(plan.heats, 0, sizeof plan.heats);
@@ -372,16 +489,18 @@ plan_make(struct spw_cache *c, const struct evict_ask *ask)
 	plan.era = atomic_load(&c->eras.now);
 	plan.older_than_ns = ask->older_than_ns;
 	plan.dead_only = ask->dead_only;
+	plan.wanted_bytes = wanted_of(ask);
 	plan.next = 0;
 	plan.seals = atomic_load(&c->seals);
 	rcu_read_lock();
-	held = rank_all(c, &dead);
-	rcu_read_unlock();
+	held = rank_all(c);
 	sort_all(c);
-	set_threshold(wanted, held, dead,
-		      SHARE_MIN_PERCENT + c->share_more_percent);
-	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES, held - dead);
-	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS, held - dead);
+	plan.cut = make_cut(c, &held, ask->inserting);
+	rcu_read_unlock();
+	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES,
+		held.bytes - held.dead);
+	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS,
+		held.bytes - held.dead);
 }
 
 void
@@ -399,6 +518,7 @@ plan_is_for(const struct spw_cache *c, const struct evict_ask *ask)
 
 	return plan.cache == c && plan.older_than_ns == ask->older_than_ns &&
 	       plan.dead_only == ask->dead_only &&
+	       plan.wanted_bytes >= wanted_of(ask) / WANTED_PART &&
 	       since <= plan.count / FRESH_PART + 1 &&
 	       clock_now_ns() - plan.made_ns < FRESH_NS;
 }

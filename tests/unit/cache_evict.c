@@ -243,6 +243,21 @@ shrinks_exactly(const char *what, unsigned count, size_t bytes, bool hot)
 	tap_is(wrong, 0, "a shrink gives what it says: %s", what);
 }
 
+/* Values with segments of their own, which are sampled by one entry each. */
+static void
+one_by_one(void)
+{
+	struct spw_cache *c = shelf_make("one by one", 0);
+	uint64_t got;
+
+	fill(c, 20, 3000000, true);
+	got = spw_cache_shrink(c, 10 * MIB);
+	tap_ok(got >= 10 * MIB && got <= 14 * MIB,
+	       "of 20 values of 3 MB, which were hit, 10 MiB: %llu",
+	       (unsigned long long)got);
+	spw_cache_destroy(c);
+}
+
 /* A pass may seal a segment between its installation and its first entry. */
 static void
 sealed_empty(void)
@@ -272,6 +287,7 @@ main(void)
 	shrinks_exactly("nothing was hit", 40000, 1000, false);
 	shrinks_exactly("half was hit, and is merged", 60000, 1000, true);
 	shrinks_exactly("large values", 200, 300000, false);
+	one_by_one();
 	stays_hot();
 	sealed_empty();
 	clears_all(); /* before a pass: caches recycle for a while then */
