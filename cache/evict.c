@@ -33,6 +33,7 @@
 #define BATCH_MAX 512u
 #define BATCH_REFILL 8u /* who waits for a spare waits for the batch */
 #define TRIM_NS (1 * CLOCK_MS)
+#define TRIM_SLICES 4u
 #define REHEARSED_STACK_BYTES (16u << 10)
 #define REHEARSED_PAGE_BYTES 4096u
 
@@ -278,27 +279,42 @@ return_spares_above(struct spw_cache *c, uint64_t kept, uint64_t target)
 	return return_spares(c, there - kept < target ? there - kept : target);
 }
 
-/* A little with each step; all where more is wanted. Its memory goes after a
- * grace period: a writer who is late may hold a bucket that was merged. */
+/* A few slices of merges, and what they gave. Its memory goes after a grace
+ * period: a writer who is late may hold a bucket that was merged. */
+static bool
+trim_slices(struct spw_cache *c, unsigned slices)
+{
+	bool done = false;
+	uint32_t buckets;
+
+	while (slices-- && !done && !gate_fork_waits()) {
+		writer_enter();
+		done = index_trim(&c->index, clock_now_ns() + TRIM_NS);
+		writer_leave();
+	}
+	buckets = index_buckets(atomic_load(&c->index.table));
+	segment_grace();
+	index_purge(&c->index, buckets);
+	return done;
+}
+
+/* A slice with each step; where more is wanted on until it is there, and some
+ * goes back meanwhile: a large table takes long, and memory is wanted now. */
 static uint64_t
-trim_index(struct spw_cache *c, bool all)
+trim_index(struct spw_cache *c, uint64_t wanted_bytes)
 {
 	uint64_t before = index_bytes(&c->index), after;
-	uint32_t buckets;
 	bool done;
 
 	if (!index_is_loose(&c->index))
 		return 0;
 	do {
-		writer_enter();
-		done = index_trim(&c->index, clock_now_ns() + TRIM_NS);
-		writer_leave();
-	} while (all && !done && !gate_fork_waits());
-	buckets = index_buckets(atomic_load(&c->index.table));
-	segment_grace();
-	index_purge(&c->index, buckets);
-	after = index_bytes(&c->index);
-	return before > after ? before - after : 0;
+		done = trim_slices(c, wanted_bytes ? TRIM_SLICES : 1);
+		after = index_bytes(&c->index);
+		if (after > before)
+			return 0; /* somebody inserts */
+	} while (before - after < wanted_bytes && !done && !gate_fork_waits());
+	return before - after;
 }
 
 /* The next batch of merges copies into what this one leaves. */
@@ -341,6 +357,7 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 	bool sealed = false;
 
 	c->merge_taken_bytes = 0;
+	batch.most = 1;
 	while (went < goal(c, target) && !is_over(ask)) {
 		bool more = fill_batch(c, ask, goal(c, target) - went,
 				       ask->drop ? BATCH_MAX : batch.most);
@@ -404,7 +421,6 @@ have_plan(struct spw_cache *c, const struct evict_ask *ask)
 		return;
 	segment_grace(); /* what was sealed lately may go, too */
 	plan_make(c, ask);
-	batch.most = 1;
 }
 
 uint64_t
@@ -432,7 +448,10 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 		return_spares(c, spares_bytes(c) - spares);
 	if (went < ask->target_bytes && !ask->older_than_ns)
 		went += return_spares(c, ask->target_bytes - went);
-	went += trim_index(c, went < ask->target_bytes);
+	/* After the cold the warm are asked: that is quicker. */
+	went += trim_index(c, went < ask->target_bytes && !ask->cold_only ?
+				      ask->target_bytes - went :
+				      0);
 	unlock();
 	return went;
 }
