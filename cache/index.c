@@ -17,10 +17,8 @@
  *					version, table again: moved
  *
  * Reading the 0 orders the second look at version and table after the
- * writer's step. Where just the table has moved, and the key's bucket is the
- * same, its version says whether it was split or merged meanwhile: who does
- * that holds its lock all the while, and leaves it another version. Replacing
- * a slot is a single store.
+ * writer's step. Where the table alone has moved, version and lock of the same
+ * bucket say whether it was this one. Replacing a slot is a single store.
  *
  * A bucket is locked by a compare-and-swap of its header for less than a
  * microsecond; who waits spins, then yields.
