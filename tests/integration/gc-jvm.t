@@ -186,7 +186,8 @@ def main():
             runtime.returns(flag[8:] + " -Xms1000m", 400, 200, settle=0.7)
             if "Parallel" in flag or (LONG and "Serial" in flag):
                 # Each sweep has the whole of eden touched anew.
-                runtime.stress(flag[8:] + ", swept", gcs.SECONDS / 6)
+                runtime.stress(flag[8:] + ", swept", gcs.SECONDS / 6,
+                               seconds=gcs.SECONDS / 6)
         for flag in ("-XX:+UseG1GC", "-XX:+UseSerialGC"):
             runtime = Runtime(tap, "jvm", None, common + [flag, "Churn"])
             runtime.stress(flag[8:] + ", three threads", gcs.SECONDS)

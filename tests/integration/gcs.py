@@ -200,11 +200,25 @@ class Runtime:
                f"exit {done.returncode}, {ours} kills", done.stderr[-600:],
                f"wanted {free.stdout[-200:]}", f"got {done.stdout[-200:]}")
 
-    def stress(self, what, argument, least=0.9, command=None):
+    def lasting(self, command, argument, seconds):
+        """The command, with so much to do that it works so long alone, and
+        what came of it. A machine's speed is not known before."""
+        while True:
+            began = time.monotonic()
+            free = harness.run(command + [str(argument)], timeout=SLOW,
+                               env=harness.environment())
+            took = time.monotonic() - began
+            if took >= seconds or free.returncode < 0 or \
+                    isinstance(argument, str):
+                return command + [str(argument)], free
+            argument = type(argument)(
+                argument * min(8, 1.2 * seconds / took) + 1)
+
+    def stress(self, what, argument, least=0.9, command=None,
+               seconds=SECONDS):
         """Requests every 50 ms while it works."""
         tap = self.tap
-        command = (command or self.churn) + [str(argument)]
-        free = harness.run(command, env=harness.environment(), timeout=SLOW)
+        command, free = self.lasting(command or self.churn, argument, seconds)
         child = subprocess.Popen(
             command, text=True, errors="replace", stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -215,7 +229,7 @@ class Runtime:
         def ask():
             while not stop.wait(0.05) and \
                     self.name not in collectors(child.pid):
-                reclaim(child.pid, 5)
+                reclaim(child.pid, 1)  # of one that makes garbage: all of it
             while not stop.wait(0.05):
                 before = last[0].get("collections", 0)
                 if reclaim(child.pid, 5) not in (0, 1):
