@@ -60,13 +60,21 @@ uint32_t era_seconds(const struct era_clock *clock, const struct entry *e,
 /* A hit on one that is not the hottest. dice: of the thread. */
 void era_warm(const struct era_clock *clock, struct entry *e, uint64_t *dice);
 
+/* The next of a sequence that looks like chance in its upper bits. */
+static inline uint64_t
+era_roll(uint64_t *dice)
+{
+	*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
+	return *dice;
+}
+
 /* Whether one that was hit `count` times, not less than are counted exactly,
  * is counted once more: by a chance of 1 in 2, 3, 4 ... */
 static inline bool
 era_throw(uint64_t *dice, uint32_t count)
 {
-	*dice = *dice * 6364136223846793005ull + 1442695040888963407ull;
-	return (*dice >> 32) * (count - ENTRY_COUNT_EXACT + 2) >> 32 == 0;
+	return (era_roll(dice) >> 32) * (count - ENTRY_COUNT_EXACT + 2) >> 32 ==
+	       0;
 }
 
 /* A hit. */

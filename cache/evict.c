@@ -43,7 +43,6 @@ struct batch {
 	uint32_t segments[BATCH_MAX];
 	unsigned count;
 	uint64_t bytes; /* that they are charged with */
-	unsigned most;  /* how many the next may have, when merging */
 };
 
 /* Guarded by evict_lock: too large for a small stack. */
@@ -279,8 +278,8 @@ return_spares_above(struct spw_cache *c, uint64_t kept, uint64_t target)
 	return return_spares(c, there - kept < target ? there - kept : target);
 }
 
-/* A few slices of merges, and what they gave. Its memory goes after a grace
- * period: a writer who is late may hold a bucket that was merged. */
+/* A few slices of merges; true: there are no more. What they took off goes
+ * after a grace period: a writer who is late may hold a bucket of it. */
 static bool
 trim_slices(struct spw_cache *c, unsigned slices)
 {
@@ -319,9 +318,9 @@ trim_index(struct spw_cache *c, uint64_t wanted_bytes)
 
 /* The next batch of merges copies into what this one leaves. */
 static unsigned
-spares_for_merging(const struct evict_ask *ask)
+spares_for_merging(const struct evict_ask *ask, unsigned most)
 {
-	return ask->drop ? 0 : (batch.most + 1) / 2;
+	return ask->drop ? 0 : (most + 1) / 2;
 }
 
 /* A fork finds nothing half sealed. */
@@ -354,19 +353,19 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 {
 	uint64_t target = ask->target_bytes, went = 0, of_plan = 0;
 	struct evict_ask rest = *ask;
+	unsigned most = 1;
 	bool sealed = false;
 
 	c->merge_taken_bytes = 0;
-	batch.most = 1;
 	while (went < goal(c, target) && !is_over(ask)) {
 		bool more = fill_batch(c, ask, goal(c, target) - went,
-				       ask->drop ? BATCH_MAX : batch.most);
-		uint64_t got = end_batch(c, spares_for_merging(ask));
+				       ask->drop ? BATCH_MAX : most);
+		uint64_t got = end_batch(c, spares_for_merging(ask, most));
 
 		went += got;
 		of_plan += got;
-		if (batch.most < BATCH_MERGED)
-			batch.most *= 2;
+		if (most < BATCH_MERGED)
+			most *= 2;
 		if (more)
 			continue;
 		if ((!of_plan && sealed) || ask->cold_only)
@@ -414,6 +413,14 @@ end_closed(struct spw_cache *c)
 	return went;
 }
 
+/* Locks; the bytes of what was found closed, which have gone. */
+static uint64_t
+begin(struct spw_cache *c)
+{
+	lock();
+	return end_closed(c);
+}
+
 static void
 have_plan(struct spw_cache *c, const struct evict_ask *ask)
 {
@@ -429,8 +436,7 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 	struct evict_ask rest = *ask;
 	uint64_t spares, went;
 
-	lock();
-	went = end_closed(c);
+	went = begin(c);
 	/* First what takes no thought. */
 	if (!ask->older_than_ns)
 		went += return_spares_above(
@@ -473,8 +479,7 @@ evict_refill(struct spw_cache *c, bool dead_only)
 	unsigned missing, most;
 	bool more = true;
 
-	lock();
-	end_closed(c);
+	begin(c);
 	have_plan(c, &ask);
 	plan_pace(c);
 	missing = spares_missing(c);
@@ -512,8 +517,7 @@ evict_rehearse(struct spw_cache *c)
 
 	for (size_t i = 0; i < sizeof stack; i += REHEARSED_PAGE_BYTES)
 		stack[i] = 0;
-	lock();
-	end_closed(c);
+	begin(c);
 	have_plan(c, &ask);
 	batch.segments[BATCH_MAX - 1] = 0;
 	plan_rehearse();
@@ -547,10 +551,8 @@ evict_clear(struct spw_cache *c)
 uint64_t
 evict_closed(struct spw_cache *c)
 {
-	uint64_t went;
+	uint64_t went = begin(c);
 
-	lock();
-	went = end_closed(c);
 	unlock();
 	return went;
 }

@@ -65,9 +65,8 @@ index_unlock(struct bucket *b)
 			      memory_order_release);
 }
 
-/* Slots have moved in its chain: readers who miss look again. */
-static void
-bump_version(struct bucket *first)
+void
+index_bump(struct bucket *first)
 {
 	uint64_t header = atomic_load_explicit(&first->header,
 					       memory_order_relaxed);
@@ -75,13 +74,6 @@ bump_version(struct bucket *first)
 
 	atomic_store_explicit(&first->header, (header & ~BUCKET_LOW_MASK) | low,
 			      memory_order_release);
-}
-
-void
-index_unlock_moved(struct bucket *b)
-{
-	bump_version(b);
-	index_unlock(b);
 }
 
 static void
@@ -154,7 +146,8 @@ look(struct index *index, struct bucket *first, uint32_t tag, const void *key,
 {
 	struct place found = { .last = first, .length = 1 };
 	struct bucket *b = first;
-	bool empty = false; /* rather than a ghost */
+	/* First a stale one of this key, then an empty one, then any stale. */
+	bool own = false, empty = false;
 
 	for (;;) {
 		for (int i = 0; i < INDEX_SLOTS; i++) {
@@ -173,7 +166,8 @@ look(struct index *index, struct bucket *first, uint32_t tag, const void *key,
 				/* What replaces it takes its place. */
 				found.ghost |= is_recent(slot);
 				found.free = &b->slots[i];
-			} else if (!slot && !found.ghost && !empty) {
+				own = true;
+			} else if (!slot && !own && !empty) {
 				found.free = &b->slots[i];
 				empty = true;
 			} else if (!found.free) {
@@ -327,7 +321,7 @@ fold(struct index *index, struct bucket *first, struct bucket *before,
 						 load(&last->slots[i]));
 			base_assert(!error);
 		}
-	bump_version(first);
+	index_bump(first);
 	set_link(before, 0);
 	for (int i = 0; i < INDEX_SLOTS; i++)
 		store(&last->slots[i], 0);

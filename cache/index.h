@@ -402,8 +402,9 @@ void index_fork_child(struct index *index);
 
 void index_lock(struct bucket *b);
 void index_unlock(struct bucket *b);
-/* Where keys have become its, or are not any more. */
-void index_unlock_moved(struct bucket *b);
+/* Slots have come into its locked chain, or moved in it, or left it: another
+ * version, so that readers who miss look again. */
+void index_bump(struct bucket *first);
 /* Into the first free place of a locked chain: 0 or -ENOMEM. */
 int index_append(struct index *index, struct bucket *first, uint64_t slot);
 /* Drops stale slots of a locked chain and what overflow it does not need. */

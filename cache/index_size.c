@@ -335,17 +335,9 @@ move_slots(struct index *index, struct bucket *from, struct resize *r,
 	atomic_store_explicit(&index->table, table_after, memory_order_release);
 	for_each(index, from, clear_slot, r);
 	index_compact(index, from);
+	index_bump(from);
+	index_bump(r->to);
 	return true;
-}
-
-static void
-unlock_both(struct bucket *low, struct bucket *high, bool moved)
-{
-	void (*unlock)(struct bucket *) = moved ? index_unlock_moved :
-						  index_unlock;
-
-	unlock(high);
-	unlock(low);
 }
 
 static uint64_t
@@ -393,7 +385,8 @@ split_locked(struct index *index)
 	index_lock(low);
 	index_lock(high);
 	done = move_slots(index, low, &r, table_of(table, n + 1));
-	unlock_both(low, high, done);
+	index_unlock(high);
+	index_unlock(low);
 	return done;
 }
 
@@ -412,7 +405,8 @@ merge_locked(struct index *index)
 	index_lock(low);
 	index_lock(high);
 	done = move_slots(index, high, &r, table_of(table, n));
-	unlock_both(low, high, done);
+	index_unlock(high);
+	index_unlock(low);
 	return done;
 }
 

@@ -68,10 +68,9 @@ static struct plan {
 	uint64_t dice;
 	uint32_t count, next;
 	struct cut cut;
-	bool dead_only;           /* as asked: whatever lives is kept */
-	uint64_t wanted_bytes;    /* the same */
-	uint64_t bytes[SCORES];   /* sampled, of each */
-	uint64_t coldest[SCORES]; /* the same, of the first to go */
+	bool dead_only;         /* as asked: whatever lives is kept */
+	uint64_t wanted_bytes;  /* the same */
+	uint64_t bytes[SCORES]; /* sampled, of each */
 	uint64_t ages[SPW_CACHE_AGES], heats[SPW_CACHE_HEATS]; /* the same */
 	uint32_t rank_count[RANKS];
 	uint32_t order[SEGMENTS_MAX];
@@ -119,8 +118,7 @@ plan_keeps(const struct spw_cache *c, const struct entry *e)
 	score = score_of(c, e);
 	if (score != plan.cut.threshold)
 		return score > plan.cut.threshold;
-	plan.dice = plan.dice * 6364136223846793005ull + 1442695040888963407ull;
-	return plan.dice >> 56 < plan.cut.kept;
+	return era_roll(&plan.dice) >> 56 < plan.cut.kept;
 }
 
 /* What the statistics say of an entry. */
@@ -341,18 +339,17 @@ is_lower(const struct cut *one, const struct cut *other)
 
 /* Of those that go first, about as many as a plan lasts for. */
 static struct held
-look_at_coldest(const struct spw_cache *c)
+look_at_coldest(const struct spw_cache *c, uint64_t bytes[SCORES])
 {
 	uint32_t count = plan.count / COLDEST_PART + COLDEST_MIN;
 	struct held held = { 0 };
 
-	memset(plan.coldest, 0, sizeof plan.coldest);
 	for (uint32_t i = 0; i < count && i < plan.count; i++) {
 		uint32_t index = plan.order[i];
 
 		if (!index || !may_go(c, index))
 			continue;
-		add_scores(c, index, SAMPLES, false, plan.coldest);
+		add_scores(c, index, SAMPLES, false, bytes);
 		held.bytes += segment_at(index)->filled_bytes;
 		held.dead += dead_bytes(segment_at(index));
 	}
@@ -364,6 +361,7 @@ make_cut(const struct spw_cache *c, const struct held *held, bool inserting)
 {
 	uint32_t least = SHARE_MIN_PERCENT + c->share_more_percent;
 	uint64_t share = held->bytes * least / 100, wanted = plan.wanted_bytes;
+	uint64_t bytes[SCORES] = { 0 }; /* of the first to go */
 	struct cut cut, coldest;
 	struct held first;
 
@@ -373,10 +371,9 @@ make_cut(const struct spw_cache *c, const struct held *held, bool inserting)
 		return (struct cut){ 0, 0 };
 	if (inserting && wanted < share)
 		return cut_at(plan.bytes, part_of(held, share));
-	first = look_at_coldest(c);
+	first = look_at_coldest(c, bytes);
 	cut = cut_at(plan.bytes, part_of(held, wanted));
-	coldest = cut_at(plan.coldest,
-			 part_of(&first, first.bytes * least / 100));
+	coldest = cut_at(bytes, part_of(&first, first.bytes * least / 100));
 	return is_lower(&cut, &coldest) ? coldest : cut;
 }
 

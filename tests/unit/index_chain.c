@@ -204,6 +204,12 @@ take_out(unsigned bucket, unsigned key)
 }
 
 static void
+bump(unsigned bucket)
+{
+	store(HEADER(bucket), load(HEADER(bucket)) + VERSION_ONE);
+}
+
+static void
 fold(unsigned bucket, unsigned before, unsigned last)
 {
 	unsigned slots[SLOTS];
@@ -214,7 +220,7 @@ fold(unsigned bucket, unsigned before, unsigned last)
 			append(bucket, slots[i]);
 	}
 	if (!chain_rules.no_bump)
-		store(HEADER(bucket), load(HEADER(bucket)) + VERSION_ONE);
+		bump(bucket);
 	set_link(before, 0);
 	for (unsigned i = 0; i < SLOTS; i++)
 		store(SLOT(last, i), 0);
@@ -297,11 +303,10 @@ lock_both(void)
 }
 
 static void
-unlock_both(bool moved)
+unlock_both(void)
 {
 	for (unsigned b = 2; b-- > 0;)
-		store(HEADER(b),
-		      load(HEADER(b)) - LOCKED + (moved ? VERSION_ONE : 0));
+		store(HEADER(b), load(HEADER(b)) - LOCKED);
 }
 
 /* To one bucket or to two. */
@@ -318,7 +323,7 @@ resize(unsigned buckets)
 		chain_failures++;
 		each_leaving(from, to, after, UNCOPY);
 		compact(to);
-		unlock_both(false);
+		unlock_both();
 		return;
 	}
 	if (!chain_rules.clear_first)
@@ -328,7 +333,11 @@ resize(unsigned buckets)
 	if (chain_rules.clear_first)
 		store(TABLE, after);
 	compact(from);
-	unlock_both(!chain_rules.no_new_resize);
+	if (!chain_rules.no_new_resize) {
+		bump(from);
+		bump(to);
+	}
+	unlock_both();
 }
 
 /* What is behind the last bucket becomes zeros, in any order: this one. */
