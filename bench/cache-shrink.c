@@ -10,7 +10,9 @@
  * set below what is resident, and memory is looked at until some has gone;
  * again and again. `stall`: a reader looks up keys, each look timed, while the
  * cache is shrunk and refilled; the rows -net leave out the time that it had no
- * core (as malloc-tail does).
+ * core (as malloc-tail does). The rows plain are the same of a reader of pages,
+ * one load each, while others are given back and touched again: what no cache
+ * is to blame for, as the machine's own pauses.
  *
  * Each part runs in children of its own. Peers are pages here: no other cache
  * in C gives memory back by itself.
@@ -52,6 +54,8 @@ static struct result {
 	uint64_t missed;
 	struct bench_histogram quiet, quiet_net, busy, busy_net;
 } * result;
+
+static char *plain; /* of so many bytes: what is read instead of a cache */
 
 static void
 configure(const char *settings)
@@ -113,21 +117,31 @@ drop_cache(void *argument)
 	result->gib_per_s = (double)gone / GIB / ((double)(end - begin) / 1e9);
 }
 
+/* Touched, and aligned to huge pages. */
+static char *
+map_huge(uint64_t size)
+{
+	uint64_t mapped = size + (2u << 20);
+	char *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		bench_die("mmap of %llu bytes", (unsigned long long)mapped);
+	memory += -(uintptr_t)memory % (2u << 20);
+	madvise(memory, size, MADV_HUGEPAGE);
+	memset(memory, 1, size);
+	return memory;
+}
+
 static void
 drop_pages(void *argument)
 {
-	uint64_t mapped = bytes + (2u << 20), begin, end, rss;
+	uint64_t begin, end, rss;
 	char *memory;
 
 	(void)argument;
 	forbid_huge();
-	memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED)
-		bench_die("mmap of %llu bytes", (unsigned long long)mapped);
-	memory += -(uintptr_t)memory % (2u << 20);
-	madvise(memory, bytes, MADV_HUGEPAGE);
-	memset(memory, 1, bytes);
+	memory = map_huge(bytes);
 	rss = bench_rss_bytes();
 	begin = bench_now_ns();
 	if (madvise(memory, bytes, MADV_DONTNEED) != 0)
@@ -317,7 +331,10 @@ reader_main(void *argument)
 			waited = bench_core_wait_ns();
 			begin = tick_now();
 		}
-		store_spillway.peek(store, &id, 1);
+		if (store)
+			store_spillway.peek(store, &id, 1);
+		else
+			(void)*(volatile char *)(plain + id * value_bytes);
 		last = tick_now();
 		ns = net = tick_ns(begin, last);
 		if (ns > LONG_NS) {
@@ -336,6 +353,19 @@ reader_main(void *argument)
 	return NULL;
 }
 
+/* Half the time nothing happens; when the other half is over. */
+static uint64_t
+begin_reading(pthread_t *reader, struct store *store, uint32_t keys)
+{
+	atomic_store(&reader_keys, keys);
+	errno = pthread_create(reader, NULL, reader_main, store);
+	if (errno != 0)
+		bench_die("pthread_create");
+	bench_sleep_ns(stall_ms * 1000000);
+	atomic_store(&reader_phase, READER_BUSY);
+	return bench_now_ns() + stall_ms * 1000000;
+}
+
 static void
 stall(void *argument)
 {
@@ -345,13 +375,7 @@ stall(void *argument)
 	pthread_t reader;
 
 	(void)argument;
-	atomic_store(&reader_keys, next);
-	errno = pthread_create(&reader, NULL, reader_main, store);
-	if (errno != 0)
-		bench_die("pthread_create");
-	bench_sleep_ns(stall_ms * 1000000);
-	atomic_store(&reader_phase, READER_BUSY);
-	end = bench_now_ns() + stall_ms * 1000000;
+	end = begin_reading(&reader, store, next);
 	while (bench_now_ns() < end) {
 		uint64_t gone = spw_cache_shrink((struct spw_cache *)store,
 						 bytes / 4);
@@ -364,6 +388,30 @@ stall(void *argument)
 	atomic_store(&reader_phase, READER_END);
 	pthread_join(reader, NULL);
 	result->gib = (double)shrunk / GIB;
+}
+
+/* The same without a cache: a quarter of as much again comes and goes. */
+static void
+stall_plain(void *argument)
+{
+	uint64_t churned = bytes / 4, end, gone = 0;
+	pthread_t reader;
+	char *other;
+
+	(void)argument;
+	memset(result, 0, sizeof *result);
+	plain = map_huge(bytes + churned);
+	other = plain + bytes;
+	end = begin_reading(&reader, NULL, (uint32_t)(bytes / value_bytes));
+	while (bench_now_ns() < end) {
+		if (madvise(other, churned, MADV_DONTNEED) != 0)
+			bench_die("madvise");
+		memset(other, 1, churned);
+		gone += churned;
+	}
+	atomic_store(&reader_phase, READER_END);
+	pthread_join(reader, NULL);
+	result->gib = (double)gone / GIB;
 }
 
 static void
@@ -394,6 +442,10 @@ part_stall(void)
 	print_stall("shrink-read", params, &result->busy);
 	print_stall("shrink-read-net", params, &result->busy_net);
 	bench_row("shrink-read-shrunk", params, result->gib, "GiB", -1, -1);
+	rounds_child(stall_plain, NULL);
+	print_stall("shrink-read-plain-before-net", params, &result->quiet_net);
+	print_stall("shrink-read-plain-net", params, &result->busy_net);
+	bench_row("shrink-read-plain-gone", params, result->gib, "GiB", -1, -1);
 }
 
 static const struct rounds_part parts[] = { { "drop", part_drop },
