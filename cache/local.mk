@@ -2,6 +2,7 @@
 cache_sources = \
 	%D%/cache.c %D%/cache.h \
 	%D%/entry.c %D%/entry.h %D%/entry_make.h \
+	%D%/cut.c %D%/cut.h \
 	%D%/era.c %D%/era.h \
 	%D%/evict.c \
 	%D%/grow.c \

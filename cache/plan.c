@@ -24,12 +24,12 @@
 #include "base/clock.h"
 #include "base/rcu.h"
 #include "cache/cache.h"
+#include "cache/cut.h"
 
 #define FRESH_NS (200 * CLOCK_MS)
 /* A plan is out when a share of so many segments was filled since: what has
  * come is colder than what it has left. */
 #define FRESH_PART 64u
-#define SCORES 64u
 #define SCORE_LARGE_BYTES 12u /* log2: beyond a page, size counts */
 #define COST_FREE_US 10u      /* log2: dearer than a millisecond counts */
 /* A plan for less than such a part of what is wanted is none. */
@@ -43,21 +43,13 @@
 #define RANK_COLD (RANKS_DEAD + 6u) /* mostly never hit */
 #define SAMPLES 16u
 #define SAMPLES_SURE 64u
-#define SCORE_NEVER_HIT 0u
 #define SHARE_MIN_PERCENT 20u
 #define SHARE_MORE_PERCENT 20u /* at most, where somebody waits */
 #define SHARE_UP_PERCENT 10u
 #define SHARE_DOWN_PERCENT 1u
 /* The youngest so many are last: what is in them had no chance yet. */
 #define YOUNG_PART 8u
-#define CHANCE 256u
 #define REHEARSED_SEGMENTS (16u << 10) /* 32 GiB of cache */
-
-/* What has a lower score goes, and of what is exactly there a part. */
-struct cut {
-	uint32_t threshold;
-	uint32_t kept; /* of CHANCE */
-};
 
 static struct plan {
 	const struct spw_cache *cache;
@@ -68,9 +60,9 @@ static struct plan {
 	uint64_t dice;
 	uint32_t count, next;
 	struct cut cut;
-	bool dead_only;         /* as asked: whatever lives is kept */
-	uint64_t wanted_bytes;  /* the same */
-	uint64_t bytes[SCORES]; /* sampled, of each */
+	bool dead_only;             /* as asked: whatever lives is kept */
+	uint64_t wanted_bytes;      /* the same */
+	uint64_t bytes[CUT_SCORES]; /* sampled, of each */
 	uint64_t ages[SPW_CACHE_AGES], heats[SPW_CACHE_HEATS]; /* the same */
 	uint32_t rank_count[RANKS];
 	uint32_t order[SEGMENTS_MAX];
@@ -93,7 +85,8 @@ score_of(const struct spw_cache *c, const struct entry *e)
 		return 0;
 	seconds = era_seconds(&c->eras, e, plan.era, plan.now_ns);
 	if (plan.older_than_ns)
-		return seconds * CLOCK_S >= plan.older_than_ns ? 0 : SCORES - 1;
+		return seconds * CLOCK_S >= plan.older_than_ns ? 0 :
+								 CUT_SCORES - 1;
 	if (e->value_word & ENTRY_EXTRA) {
 		uint32_t cost = log2_of(entry_extra(e)->cost_us);
 
@@ -105,7 +98,7 @@ score_of(const struct spw_cache *c, const struct entry *e)
 	score += count && !seconds; /* in this era */
 	if (score < 0)
 		return 0;
-	return score < (int)SCORES ? (uint32_t)score : SCORES - 1;
+	return score < (int)CUT_SCORES ? (uint32_t)score : CUT_SCORES - 1;
 }
 
 bool
@@ -199,7 +192,7 @@ tells(const struct walk *walk, unsigned i)
  * of them, or of those that tell. */
 static void
 add_scores(const struct spw_cache *c, uint32_t index, unsigned samples,
-	   bool all, uint64_t bytes[SCORES])
+	   bool all, uint64_t bytes[CUT_SCORES])
 {
 	struct walk walk = walk_of(index);
 	const struct entry *e;
@@ -292,30 +285,6 @@ plan_pace(struct spw_cache *c)
 							    SHARE_MORE_PERCENT;
 }
 
-/* Where so large a part of what was sampled lies below; from 1 on all, sampled
- * or not. */
-static struct cut
-cut_at(const uint64_t bytes[SCORES], double part)
-{
-	struct cut cut = { 0, CHANCE };
-	double there, sum = 0, all = 0;
-
-	for (uint32_t i = 0; i < SCORES; i++)
-		all += (double)bytes[i];
-	if (part >= 1)
-		return (struct cut){ SCORES - 1, 0 };
-	if (part * all <= 0)
-		return cut;
-	while (sum + (double)bytes[cut.threshold] < part * all)
-		sum += (double)bytes[cut.threshold++];
-	there = (double)bytes[cut.threshold];
-	cut.kept = (uint32_t)((sum + there - part * all) / there * CHANCE);
-	/* Where nothing tells one from another, copies are for nothing. */
-	if (cut.threshold <= SCORE_NEVER_HIT)
-		cut.kept = 0;
-	return cut;
-}
-
 struct held {
 	uint64_t bytes, dead;
 };
@@ -330,16 +299,9 @@ part_of(const struct held *held, uint64_t wanted_bytes)
 	       (double)(held->bytes - held->dead);
 }
 
-static bool
-is_lower(const struct cut *one, const struct cut *other)
-{
-	return one->threshold < other->threshold ||
-	       (one->threshold == other->threshold && one->kept > other->kept);
-}
-
 /* Of those that go first, about as many as a plan lasts for. */
 static struct held
-look_at_coldest(const struct spw_cache *c, uint64_t bytes[SCORES])
+look_at_coldest(const struct spw_cache *c, uint64_t bytes[CUT_SCORES])
 {
 	uint32_t count = plan.count / COLDEST_PART + COLDEST_MIN;
 	struct held held = { 0 };
@@ -361,7 +323,7 @@ make_cut(const struct spw_cache *c, const struct held *held, bool inserting)
 {
 	uint32_t least = SHARE_MIN_PERCENT + c->share_more_percent;
 	uint64_t share = held->bytes * least / 100, wanted = plan.wanted_bytes;
-	uint64_t bytes[SCORES] = { 0 }; /* of the first to go */
+	uint64_t bytes[CUT_SCORES] = { 0 }; /* of the first to go */
 	struct cut cut, coldest;
 	struct held first;
 
@@ -374,7 +336,7 @@ make_cut(const struct spw_cache *c, const struct held *held, bool inserting)
 	first = look_at_coldest(c, bytes);
 	cut = cut_at(plan.bytes, part_of(held, wanted));
 	coldest = cut_at(bytes, part_of(&first, first.bytes * least / 100));
-	return is_lower(&cut, &coldest) ? coldest : cut;
+	return cut_is_lower(&cut, &coldest) ? coldest : cut;
 }
 
 /* Whether a sample of a segment has nothing that stays. One that has nothing
@@ -384,15 +346,16 @@ bool
 plan_is_hopeless(const struct spw_cache *c, uint32_t index)
 {
 	const struct segment *s = segment_at(index);
-	uint64_t bytes[SCORES] = { 0 };
+	uint64_t bytes[CUT_SCORES] = { 0 };
 	uint32_t i = 0;
 
 	add_scores(c, index, SAMPLES_SURE, true, bytes);
-	while (i < SCORES && !bytes[i])
+	while (i < CUT_SCORES && !bytes[i])
 		i++;
-	if (i == SCORES)
+	if (i == CUT_SCORES)
 		return dead_bytes(s) >= s->filled_bytes;
-	for (i = plan.cut.threshold + (plan.cut.kept ? 0 : 1); i < SCORES; i++)
+	for (i = plan.cut.threshold + (plan.cut.kept ? 0 : 1); i < CUT_SCORES;
+	     i++)
 		if (bytes[i])
 			return false;
 	return true;

@@ -70,7 +70,9 @@ unit_tests += %D%/cache %D%/cache_evict %D%/cache_fault
 %C%_cache_fault_SOURCES = %D%/cache_fault.c $(cache_help)
 %C%_cache_fault_LDADD = $(test_ldadd)
 # Parts of it, alone.
-unit_tests += %D%/era %D%/stream
+unit_tests += %D%/cut %D%/era %D%/stream
+%C%_cut_SOURCES = %D%/cut.c
+%C%_cut_LDADD = $(test_ldadd)
 %C%_era_SOURCES = %D%/era.c cache/era.c
 %C%_era_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 %C%_era_LDADD = $(base_ldadd)
