@@ -93,6 +93,7 @@ struct spw_cache {
 	_Atomic uint64_t cold_bytes; /* as of the last plan */
 	_Atomic uint32_t closing;    /* closed segments before their end */
 	uint64_t merge_taken_bytes;  /* by merges; guarded by evict's lock */
+	uint64_t planned_ns;         /* or sketched, the last time; the same */
 	uint32_t share_more_percent; /* that goes of what is merged (plan.c) */
 	uint64_t waits_then;         /* both so; `waits` when it was set last */
 
@@ -309,6 +310,9 @@ bool merge_segment(struct spw_cache *c, uint32_t segment);
 /* ---- plan.c: which segments go first ---- */
 
 void plan_make(struct spw_cache *c, const struct evict_ask *ask);
+/* Of a few segments: good for one that is to go at once, and for nobody who
+ * asks plan_is_for(). False: it is not worth it. */
+bool plan_sketch(struct spw_cache *c, const struct evict_ask *ask);
 /* Whether merges keep up with who inserts, for the plans to come. */
 void plan_pace(struct spw_cache *c);
 /* Touches what a plan of a usual cache takes. */

@@ -421,6 +421,20 @@ begin(struct spw_cache *c)
 	return end_closed(c);
 }
 
+/* One segment, by a sketch: the first bytes do not wait for a plan. */
+static uint64_t
+release_first(struct spw_cache *c, const struct evict_ask *ask)
+{
+	uint64_t went;
+
+	if (ask->older_than_ns || plan_is_for(c, ask) || !plan_sketch(c, ask))
+		return 0;
+	c->merge_taken_bytes = 0;
+	fill_batch(c, ask, SEGMENT_BYTES, 1);
+	went = end_batch(c, 0);
+	return went > c->merge_taken_bytes ? went - c->merge_taken_bytes : 0;
+}
+
 static void
 have_plan(struct spw_cache *c, const struct evict_ask *ask)
 {
@@ -443,6 +457,8 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 			c, ask->drop ? 0 : CACHE_SPARES_FEW * SEGMENT_BYTES,
 			ask->target_bytes);
 	spares = spares_bytes(c);
+	if (!went)
+		went += release_first(c, ask);
 	if (went < ask->target_bytes) {
 		have_plan(c, ask);
 		rest.target_bytes -= went;

@@ -19,6 +19,9 @@
  * has aged), what it costs to make, less what it takes up, the latter two as
  * logarithms. Counters age with the hits that others have (era.h).
  *
+ * A plan of a large cache takes its time. So that the first bytes need not wait
+ * for it, a sketch is the same of a few segments, good for one of them.
+ *
  * One plan at a time, of one cache; guarded by evict's lock, as all here.
  */
 #include "base/clock.h"
@@ -49,6 +52,11 @@
 #define SHARE_DOWN_PERCENT 1u
 /* The youngest so many are last: what is in them had no chance yet. */
 #define YOUNG_PART 8u
+/* Of a sketch, which is worth it where a large part of many is wanted by who
+ * was not asked lately. */
+#define SKETCH_SEGMENTS 32u
+#define SKETCH_WORTH 4u
+#define SKETCH_PART 128u
 #define REHEARSED_SEGMENTS (16u << 10) /* 32 GiB of cache */
 
 static struct plan {
@@ -59,6 +67,7 @@ static struct plan {
 	uint32_t era;    /* the same: scores stay comparable */
 	uint64_t dice;
 	uint32_t count, next;
+	uint32_t step; /* it is of every so many'th segment; 1: no sketch */
 	struct cut cut;
 	bool dead_only;             /* as asked: whatever lives is kept */
 	uint64_t wanted_bytes;      /* the same */
@@ -228,13 +237,20 @@ mean_of(const struct spw_cache *c, uint32_t index)
 }
 
 static bool
-may_go(const struct spw_cache *c, uint32_t index)
+is_its(const struct spw_cache *c, uint32_t index)
 {
-	const struct segment *s = segment_at(index);
 	uint32_t ticket = atomic_load_explicit(&segment_window.tickets[index],
 					       memory_order_acquire);
 
-	return ticket >> SLOT_GENERATION_BITS == c->index.owner &&
+	return ticket >> SLOT_GENERATION_BITS == c->index.owner;
+}
+
+static bool
+may_go(const struct spw_cache *c, uint32_t index)
+{
+	const struct segment *s = segment_at(index);
+
+	return is_its(c, index) &&
 	       atomic_load_explicit(&s->state, memory_order_acquire) ==
 		       SEGMENT_SEALED &&
 	       segment_is_settled(s) && !atomic_load(&s->pins);
@@ -379,20 +395,50 @@ publish(_Atomic uint64_t *to, const uint64_t *sampled, unsigned count,
 				      memory_order_relaxed);
 }
 
-/* Ranks them all; how many bytes they have, and of these are dead. */
+/* Once around those of a cache that a plan is of. */
+struct round {
+	uint32_t at, high, left; /* left out, before the next */
+};
+
+static struct round
+round_begin(void)
+{
+	return (struct round){ 1, segment_high(), 0 };
+}
+
+/* One that may go; 0: that was all. */
+static uint32_t
+round_next(const struct spw_cache *c, struct round *round)
+{
+	while (round->at < round->high) {
+		uint32_t index = round->at++;
+
+		if (!is_its(c, index))
+			continue;
+		if (round->left) {
+			round->left--;
+			continue;
+		}
+		round->left = plan.step - 1;
+		if (may_go(c, index))
+			return index;
+	}
+	return 0;
+}
+
+/* Ranks them; how many bytes they have, and of these are dead. */
 static struct held
 rank_all(struct spw_cache *c)
 {
-	uint32_t high = segment_high();
+	struct round round = round_begin();
 	struct held held = { 0 };
 	uint64_t cold = 0;
+	uint32_t i;
 
 	memset(plan.rank_count, 0, sizeof plan.rank_count);
-	for (uint32_t i = 1; i < high; i++) {
+	while ((i = round_next(c, &round)) != 0) {
 		struct segment *s = segment_at(i);
 
-		if (!may_go(c, i))
-			continue;
 		s->rank = (uint8_t)rank_of(c, s, mean_of(c, i));
 		plan.rank_count[s->rank]++;
 		held.bytes += s->filled_bytes;
@@ -400,7 +446,9 @@ rank_all(struct spw_cache *c)
 		if (s->rank < RANK_COLD)
 			cold += s->filled_bytes;
 	}
-	atomic_store_explicit(&c->cold_bytes, cold, memory_order_relaxed);
+	if (plan.step == 1)
+		atomic_store_explicit(&c->cold_bytes, cold,
+				      memory_order_relaxed);
 	return held;
 }
 
@@ -408,19 +456,20 @@ rank_all(struct spw_cache *c)
 static void
 sort_all(const struct spw_cache *c)
 {
-	uint32_t high = segment_high(), at[RANKS], sum = 0;
+	struct round round = round_begin();
+	uint32_t at[RANKS], sum = 0, i;
 
-	for (uint32_t i = 0; i < RANKS; i++) {
+	for (i = 0; i < RANKS; i++) {
 		at[i] = sum;
 		sum += plan.rank_count[i];
 	}
 	memset(plan.order, 0, sum * sizeof plan.order[0]);
-	for (uint32_t i = 1; i < high; i++) {
+	while ((i = round_next(c, &round)) != 0) {
 		uint32_t *place = &at[segment_at(i)->rank];
 
 		/* One that has become fit to go since they were counted may
 		 * take another's place, which is in the next plan then. */
-		if (may_go(c, i) && *place < sum)
+		if (*place < sum)
 			plan.order[(*place)++] = i;
 	}
 	plan.count = sum;
@@ -434,8 +483,9 @@ wanted_of(const struct evict_ask *ask)
 							ask->deficit_bytes;
 }
 
-void
-plan_make(struct spw_cache *c, const struct evict_ask *ask)
+/* Of every so many'th segment. */
+static void
+make(struct spw_cache *c, const struct evict_ask *ask, uint32_t step)
 {
 	struct held held;
 
@@ -445,22 +495,46 @@ plan_make(struct spw_cache *c, const struct evict_ask *ask)
 	cache_look_at_era(c);
 	plan.cache = c;
 	plan.made_ns = clock_now_ns();
+	c->planned_ns = plan.made_ns;
 	plan.now_ns = writer_clock_ns();
 	plan.era = atomic_load(&c->eras.now);
 	plan.older_than_ns = ask->older_than_ns;
 	plan.dead_only = ask->dead_only;
 	plan.wanted_bytes = wanted_of(ask);
 	plan.next = 0;
+	plan.step = step;
 	plan.seals = atomic_load(&c->seals);
 	rcu_read_lock();
 	held = rank_all(c);
 	sort_all(c);
 	plan.cut = make_cut(c, &held, ask->inserting);
 	rcu_read_unlock();
+	if (step > 1)
+		return;
 	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES,
 		held.bytes - held.dead);
 	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS,
 		held.bytes - held.dead);
+}
+
+void
+plan_make(struct spw_cache *c, const struct evict_ask *ask)
+{
+	make(c, ask, 1);
+}
+
+bool
+plan_sketch(struct spw_cache *c, const struct evict_ask *ask)
+{
+	uint32_t segments = atomic_load_explicit(&c->segments,
+						 memory_order_relaxed);
+
+	if (segments < SKETCH_SEGMENTS * SKETCH_WORTH ||
+	    wanted_of(ask) / SEGMENT_BYTES < segments / SKETCH_PART ||
+	    clock_now_ns() - c->planned_ns < FRESH_NS)
+		return false;
+	make(c, ask, segments / SKETCH_SEGMENTS);
+	return true;
 }
 
 void
@@ -476,7 +550,8 @@ plan_is_for(const struct spw_cache *c, const struct evict_ask *ask)
 	uint64_t since = atomic_load_explicit(&c->seals, memory_order_relaxed) -
 			 plan.seals;
 
-	return plan.cache == c && plan.older_than_ns == ask->older_than_ns &&
+	return plan.cache == c && plan.step == 1 &&
+	       plan.older_than_ns == ask->older_than_ns &&
 	       plan.dead_only == ask->dead_only &&
 	       plan.wanted_bytes >= wanted_of(ask) / WANTED_PART &&
 	       since <= plan.count / FRESH_PART + 1 &&
