@@ -516,6 +516,7 @@ evict_refill(struct spw_cache *c, bool dead_only)
 		futex_wake(&c->news, FUTEX_ALL);
 	}
 	end_batch(c, missing);
+	trim_index(c, 0); /* what a shrink has left of it */
 	unlock();
 	return !spares_missing(c) || !more;
 }

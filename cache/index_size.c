@@ -42,7 +42,7 @@
  * a table of seven slots a bucket that is half split has 15 bytes an entry,
  * overflow included. */
 #define GROW_LOAD 21u
-#define TRIM_LOAD 11u
+#define TRIM_LOAD 16u
 
 static size_t
 pool_bitmap_bytes(const struct index *index)
