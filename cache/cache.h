@@ -94,8 +94,9 @@ struct spw_cache {
 	_Atomic uint32_t closing;    /* closed segments before their end */
 	uint64_t merge_taken_bytes;  /* by merges; guarded by evict's lock */
 	uint64_t planned_ns;         /* or sketched, the last time; the same */
-	uint32_t share_more_percent; /* that goes of what is merged (plan.c) */
-	uint64_t waits_then;         /* both so; `waits` when it was set last */
+	/* That goes of what is merged (plan.c): 0 where nobody waits. */
+	_Atomic uint32_t share_more_percent;
+	uint64_t waits_then; /* `waits` when that was set; evict's, too */
 
 	_Atomic uint64_t evicted_entries, merged_bytes, released_bytes;
 	_Atomic uint64_t recycled_bytes, waits, wait_ns_max, copied_gets;

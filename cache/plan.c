@@ -12,8 +12,8 @@
  * had to wait, so that a little that is wanted comes from the few coldest
  * segments and not, at much copying, from all (Segcache merges for the same
  * reason); what is dead counts towards it. For a shrink that is a share of the
- * coldest segments; for who inserts, and is in a hurry, of all of them, which
- * lets more of the coldest go.
+ * coldest segments; for who inserts, and is in a hurry, half of it, but of all
+ * of them, which lets more of the coldest go.
  *
  * A score is what an entry is worth: how often it was hit (its counter, as it
  * has aged), what it costs to make, less what it takes up, the latter two as
@@ -47,7 +47,8 @@
 #define SAMPLES 16u
 #define SAMPLES_SURE 64u
 #define SHARE_MIN_PERCENT 20u
-#define SHARE_MORE_PERCENT 20u /* at most, where somebody waits */
+#define SHARE_INSERT_PERCENT 10u
+#define SHARE_MORE_PERCENT 30u /* at most, where somebody waits */
 #define SHARE_UP_PERCENT 10u
 #define SHARE_DOWN_PERCENT 1u
 /* The youngest so many are last: what is in them had no chance yet. */
@@ -290,15 +291,18 @@ void
 plan_pace(struct spw_cache *c)
 {
 	uint64_t waits = atomic_load_explicit(&c->waits, memory_order_relaxed);
-	uint32_t more = c->share_more_percent;
+	uint32_t more = atomic_load_explicit(&c->share_more_percent,
+					     memory_order_relaxed);
 
 	if (waits != c->waits_then)
 		more += SHARE_UP_PERCENT;
 	else if (more)
 		more -= SHARE_DOWN_PERCENT;
 	c->waits_then = waits;
-	c->share_more_percent = more < SHARE_MORE_PERCENT ? more :
-							    SHARE_MORE_PERCENT;
+	if (more > SHARE_MORE_PERCENT)
+		more = SHARE_MORE_PERCENT;
+	atomic_store_explicit(&c->share_more_percent, more,
+			      memory_order_relaxed);
 }
 
 struct held {
@@ -337,7 +341,10 @@ look_at_coldest(const struct spw_cache *c, uint64_t bytes[CUT_SCORES])
 static struct cut
 make_cut(const struct spw_cache *c, const struct held *held, bool inserting)
 {
-	uint32_t least = SHARE_MIN_PERCENT + c->share_more_percent;
+	uint32_t more = atomic_load_explicit(&c->share_more_percent,
+					     memory_order_relaxed);
+	uint32_t least = more +
+			 (inserting ? SHARE_INSERT_PERCENT : SHARE_MIN_PERCENT);
 	uint64_t share = held->bytes * least / 100, wanted = plan.wanted_bytes;
 	uint64_t bytes[CUT_SCORES] = { 0 }; /* of the first to go */
 	struct cut cut, coldest;

@@ -179,12 +179,17 @@ space_spares_wanted(const struct spw_cache *c)
 	uint32_t segments = atomic_load_explicit(&c->segments,
 						 memory_order_relaxed);
 	uint32_t wanted = segments / 16;
+	/* Half as many where nobody had to wait lately. */
+	unsigned part = atomic_load_explicit(&c->share_more_percent,
+					     memory_order_relaxed) ?
+				1 :
+				2;
+	uint32_t few = CACHE_SPARES_FEW / part, many = segments / 128 / part;
 
 	if (wanted < 1)
 		return 1;
-	if (wanted > CACHE_SPARES_FEW)
-		wanted = segments / 128 > CACHE_SPARES_FEW ? segments / 128 :
-							     CACHE_SPARES_FEW;
+	if (wanted > few)
+		wanted = many > few ? many : few;
 	return wanted < CACHE_SPARES_MAX ? wanted : CACHE_SPARES_MAX;
 }
 
