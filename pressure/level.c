@@ -75,19 +75,21 @@ share(uint64_t bytes, unsigned hundredths)
 	return bytes / 10000 * hundredths;
 }
 
-/* Nobody kills at limit:, and nobody else grows: a quarter of the distance, and
- * of what is rated growth some is only touched later than it was charged. */
+/* Nobody kills at limit:, and nobody else grows: a sixteenth of the distance, an
+ * eighth of the least, and of what is rated growth some is only touched later
+ * than it was charged. */
 static void
 watermarks(const struct level *level, const struct limits_reading *reading,
 	   struct level_output *output)
 {
 	const struct settings *s = settings();
 	uint64_t limit = reading->limit_bytes;
-	unsigned near = reading->kind == LIMITS_OWN ? 4 : 1;
+	bool own = reading->kind == LIMITS_OWN;
+	unsigned near = own ? 8 : 1, nearer = own ? 16 : 1;
 	unsigned soft_part = s->soft_hundredths ? s->soft_hundredths :
-						  600 / near;
+						  600 / nearer;
 	unsigned hard_part = s->hard_hundredths ? s->hard_hundredths :
-						  200 / near;
+						  200 / nearer;
 	uint64_t soft = s->soft_bytes ? s->soft_bytes : 24 * MIB / near;
 	uint64_t hard = s->hard_bytes ? s->hard_bytes : 8 * MIB / near;
 	uint64_t r = level->growth_bytes_per_s / (near * near);
