@@ -341,6 +341,13 @@ goal(const struct spw_cache *c, uint64_t target)
 		       UINT64_MAX;
 }
 
+/* What is left of it when that is taken off. */
+static uint64_t
+net(const struct spw_cache *c, uint64_t went)
+{
+	return went > c->merge_taken_bytes ? went - c->merge_taken_bytes : 0;
+}
+
 /*
  * Segments until the target, or the plan, or the time is out. Batches of
  * merges grow from one segment on, so that the first bytes are back soon and
@@ -380,7 +387,7 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 		rest.deficit_bytes = 0;
 		plan_make(c, &rest);
 	}
-	return went > c->merge_taken_bytes ? went - c->merge_taken_bytes : 0;
+	return net(c, went);
 }
 
 static void
@@ -425,14 +432,11 @@ begin(struct spw_cache *c)
 static uint64_t
 release_first(struct spw_cache *c, const struct evict_ask *ask)
 {
-	uint64_t went;
-
-	if (ask->older_than_ns || plan_is_for(c, ask) || !plan_sketch(c, ask))
+	if (ask->older_than_ns || !plan_sketch(c, ask))
 		return 0;
 	c->merge_taken_bytes = 0;
 	fill_batch(c, ask, SEGMENT_BYTES, 1);
-	went = end_batch(c, 0);
-	return went > c->merge_taken_bytes ? went - c->merge_taken_bytes : 0;
+	return net(c, end_batch(c, 0));
 }
 
 static void

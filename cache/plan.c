@@ -62,7 +62,7 @@
 
 static struct plan {
 	const struct spw_cache *cache;
-	uint64_t made_ns, older_than_ns;
+	uint64_t older_than_ns;
 	uint64_t seals;  /* of the cache, by then */
 	uint64_t now_ns; /* coarse, when it was made */
 	uint32_t era;    /* the same: scores stay comparable */
@@ -307,6 +307,7 @@ plan_pace(struct spw_cache *c)
 
 struct held {
 	uint64_t bytes, dead;
+	uint64_t cold; /* of bytes, as segments are ranked */
 };
 
 /* So much of that is to go: what is dead goes first. */
@@ -433,13 +434,12 @@ round_next(const struct spw_cache *c, struct round *round)
 	return 0;
 }
 
-/* Ranks them; how many bytes they have, and of these are dead. */
+/* Ranks them; what they hold. */
 static struct held
 rank_all(struct spw_cache *c)
 {
 	struct round round = round_begin();
 	struct held held = { 0 };
-	uint64_t cold = 0;
 	uint32_t i;
 
 	memset(plan.rank_count, 0, sizeof plan.rank_count);
@@ -451,11 +451,8 @@ rank_all(struct spw_cache *c)
 		held.bytes += s->filled_bytes;
 		held.dead += dead_bytes(s);
 		if (s->rank < RANK_COLD)
-			cold += s->filled_bytes;
+			held.cold += s->filled_bytes;
 	}
-	if (plan.step == 1)
-		atomic_store_explicit(&c->cold_bytes, cold,
-				      memory_order_relaxed);
 	return held;
 }
 
@@ -490,8 +487,8 @@ wanted_of(const struct evict_ask *ask)
 							ask->deficit_bytes;
 }
 
-/* Of every so many'th segment. */
-static void
+/* Of every so many'th segment; what they hold. */
+static struct held
 make(struct spw_cache *c, const struct evict_ask *ask, uint32_t step)
 {
 	struct held held;
@@ -501,8 +498,7 @@ make(struct spw_cache *c, const struct evict_ask *ask, uint32_t step)
 	memset(plan.heats, 0, sizeof plan.heats);
 	cache_look_at_era(c);
 	plan.cache = c;
-	plan.made_ns = clock_now_ns();
-	c->planned_ns = plan.made_ns;
+	c->planned_ns = clock_now_ns();
 	plan.now_ns = writer_clock_ns();
 	plan.era = atomic_load(&c->eras.now);
 	plan.older_than_ns = ask->older_than_ns;
@@ -516,18 +512,18 @@ make(struct spw_cache *c, const struct evict_ask *ask, uint32_t step)
 	sort_all(c);
 	plan.cut = make_cut(c, &held, ask->inserting);
 	rcu_read_unlock();
-	if (step > 1)
-		return;
-	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES,
-		held.bytes - held.dead);
-	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS,
-		held.bytes - held.dead);
+	return held;
 }
 
 void
 plan_make(struct spw_cache *c, const struct evict_ask *ask)
 {
-	make(c, ask, 1);
+	struct held held = make(c, ask, 1);
+	uint64_t live = held.bytes - held.dead;
+
+	atomic_store_explicit(&c->cold_bytes, held.cold, memory_order_relaxed);
+	publish(c->age_bytes, plan.ages, SPW_CACHE_AGES, live);
+	publish(c->heat_bytes, plan.heats, SPW_CACHE_HEATS, live);
 }
 
 bool
@@ -562,7 +558,7 @@ plan_is_for(const struct spw_cache *c, const struct evict_ask *ask)
 	       plan.dead_only == ask->dead_only &&
 	       plan.wanted_bytes >= wanted_of(ask) / WANTED_PART &&
 	       since <= plan.count / FRESH_PART + 1 &&
-	       clock_now_ns() - plan.made_ns < FRESH_NS;
+	       clock_now_ns() - c->planned_ns < FRESH_NS;
 }
 
 void

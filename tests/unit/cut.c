@@ -20,15 +20,15 @@ static void
 test_parts(void)
 {
 	uint64_t bytes[CUT_SCORES] = { 0 };
-	double worst = 0;
+	double all = 0, worst = 0;
 
-	for (uint32_t i = 0; i < CUT_SCORES; i++)
+	for (uint32_t i = 0; i < CUT_SCORES; i++) {
 		bytes[i] = 1000 + i * 37;
+		all += (double)bytes[i];
+	}
 	for (int percent = 5; percent < 100; percent++) {
-		double all = 0, part = percent / 100.0, off;
+		double part = percent / 100.0, off;
 
-		for (uint32_t i = 0; i < CUT_SCORES; i++)
-			all += (double)bytes[i];
 		off = gone(bytes, cut_at(bytes, part)) / all - part;
 		off = off < 0 ? -off : off;
 		worst = off > worst ? off : worst;
@@ -41,7 +41,8 @@ test_parts(void)
 static void
 test_ends(void)
 {
-	uint64_t bytes[CUT_SCORES] = { [0] = 100, [5] = 100 }, none[64] = { 0 };
+	uint64_t bytes[CUT_SCORES] = { [0] = 100, [5] = 100 },
+		 none[CUT_SCORES] = { 0 };
 	struct cut cut = cut_at(bytes, 0);
 
 	tap_ok(cut.threshold == 0 && cut.kept == CUT_CHANCE,
