@@ -235,7 +235,7 @@ index_matched(const struct bucket *b, unsigned match)
  * entry has no expiry. Its header goes to *header. NULL: not so, look with
  * index_find().
  */
-static inline struct entry *
+__attribute__((always_inline)) static inline struct entry *
 index_find_near(const struct index *index, uint64_t hash, const void *key,
 		size_t key_bytes, uint64_t *header)
 {
