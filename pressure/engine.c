@@ -166,6 +166,12 @@ engine_notify(void)
 	bump();
 }
 
+bool
+engine_works(void)
+{
+	return engine_busy() || want_now();
+}
+
 /* First bytes after the level rose: how long it took. */
 void
 engine_answered(void)

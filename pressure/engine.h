@@ -36,6 +36,8 @@ void engine_retry(void);
 
 /* True while a pass or a request is under way. */
 bool engine_busy(void);
+/* The same, or one is due. */
+bool engine_works(void);
 
 /* On a thread of spillway's, or in a callback of a shrinker. */
 bool engine_is_ours(void);

@@ -22,7 +22,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/futex.h"
-#include "pressure/limits.h"
 #include "pressure/monitor.h"
 
 #define WAIT_NS (100 * CLOCK_MS)
@@ -135,21 +134,22 @@ errand_read(const char *path, char *buffer, size_t bytes)
 	return r.n;
 }
 
+static void
+read_resident(void *bytes)
+{
+	*(uint64_t *)bytes = monitor_read_resident();
+}
+
 uint64_t
 errand_resident(void)
 {
-	char text[128];
-	uint64_t pages[7];
 	struct monitor_view view;
-	ssize_t n = errand_read("/proc/self/statm", text, sizeof text);
+	uint64_t bytes;
 
-	if (n == -ETIMEDOUT) {
-		monitor_view(&view);
-		return view.reading.resident_bytes;
-	}
-	if (n <= 0 || limits_parse_statm(text, pages) != 0)
-		return 0;
-	return pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (errand_run(read_resident, &bytes))
+		return bytes;
+	monitor_view(&view);
+	return view.reading.resident_bytes;
 }
 
 void

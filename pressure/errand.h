@@ -9,7 +9,7 @@
  * table is its own.
  *
  * Usage:
- *	errand_read("/proc/self/statm", text, sizeof text);
+ *	errand_read("/proc/self/status", text, sizeof text);
  *
  * Caveats: not for hooks (it waits), nor for what takes long (meanwhile nobody
  * senses). What is run must not allocate, nor take a lock. Where there is no

@@ -285,18 +285,35 @@ read_machine(struct limits *limits, struct limits_reading *reading)
 	consider(reading, &one);
 }
 
+/* By a descriptor that is kept open, or -1. */
+static bool
+read_statm(int fd, uint64_t pages[7])
+{
+	char text[256];
+	ssize_t n = fd >= 0 ? file_pread_record(fd, text, sizeof text) :
+			      read_below_root("/proc/self/statm", text,
+					      sizeof text);
+
+	return n > 0 && limits_parse_statm(text, pages) == 0;
+}
+
+uint64_t
+limits_read_resident(int statm_fd)
+{
+	uint64_t pages[7];
+
+	return read_statm(statm_fd, pages) ?
+		       pages[1] * (uint64_t)sysconf(_SC_PAGESIZE) :
+		       0;
+}
+
 static void
 read_process(struct limits *limits, struct limits_reading *reading)
 {
 	struct limits_reading one = { .stat_read = true };
 	uint64_t pages[7];
-	char text[256];
-	ssize_t n;
 
-	n = limits->statm_fd >= 0 ?
-		    file_pread_record(limits->statm_fd, text, sizeof text) :
-		    read_below_root("/proc/self/statm", text, sizeof text);
-	if (n <= 0 || limits_parse_statm(text, pages) != 0)
+	if (!read_statm(limits->statm_fd, pages))
 		return;
 	one.kind = LIMITS_OWN;
 	one.limit_bytes = atomic_load_explicit(&settings()->limit_bytes,

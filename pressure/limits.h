@@ -127,6 +127,10 @@ bool limits_refresh(struct limits *limits);
 void limits_read(struct limits *limits, uint64_t stat_below_bytes,
 		 struct limits_reading *reading);
 
+/* How much of this process is resident: bytes, or 0 where it cannot be read. By
+ * the descriptor that limits keep, which takes nothing of the kernel, or -1. */
+uint64_t limits_read_resident(int statm_fd);
+
 const char *limits_kind_name(enum limits_kind kind);
 
 /* Parsers, apart for tests and fuzzing. `text` ends in NUL. */

@@ -54,6 +54,7 @@
 #define IDLE_MAX_NS (400 * CLOCK_MS)
 #define LOOK_NS (2 * CLOCK_S)
 #define PASS_POLL_NS (8 * CLOCK_MS)
+#define SOON_NS CLOCK_MS
 #define WATCHDOG_NS (100 * CLOCK_MS)
 #define POLLS_MAX (1 + SOURCES_POLLS_MAX + CONTROL_POLLS_MAX)
 
@@ -72,6 +73,7 @@ static _Atomic uint32_t sense_wanted, sense_done;
 
 static _Atomic int bell_thread; /* tid; 0: nobody to ring */
 static _Atomic bool bell_rung;
+static _Atomic bool looks_soon; /* by itself: who rings sends no signal */
 static _Atomic bool stop;
 static _Atomic int sense_lock;
 
@@ -81,7 +83,8 @@ monitor_ring(void)
 	int tid = atomic_load_explicit(&bell_thread, memory_order_acquire);
 	int saved = errno;
 
-	if (tid && !atomic_exchange(&bell_rung, true))
+	if (tid && !atomic_exchange(&bell_rung, true) &&
+	    !atomic_load(&looks_soon))
 		syscall(SYS_tgkill, getpid(), tid, BELL_SIGNAL);
 	errno = saved;
 }
@@ -104,6 +107,16 @@ monitor_answers(uint64_t timeout_ns)
 		nanosleep(&a_moment, NULL);
 	}
 	return tid != (int)syscall(SYS_gettid);
+}
+
+/* The descriptor means something in the monitor's own table alone. */
+uint64_t
+monitor_read_resident(void)
+{
+	bool here = atomic_load_explicit(&bell_thread, memory_order_relaxed) ==
+		    (int)syscall(SYS_gettid);
+
+	return limits_read_resident(here ? limits.statm_fd : -1);
 }
 
 void
@@ -259,6 +272,8 @@ sense(const struct sources_news *news)
 	/* Subtracting page cache costs 3 us: only where it may matter. */
 	net_below_bytes = fresh.level.soft_bytes * 3;
 	publish_view(&fresh);
+	if (limits_is_throttled(&fresh.reading) && fresh.level.deficit_bytes)
+		atomic_store(&looks_soon, true);
 	gate_publish(fresh.level.credit_bytes, fresh.level.slack_bytes);
 	engine_want(fresh.level.level, fresh.level.deficit_bytes);
 	atomic_store_explicit(&sense_done, wanted, memory_order_release);
@@ -394,6 +409,7 @@ idle_at_limit(const struct monitor_view *now, const struct sources_news *news)
 	       memcmp(news, &none, sizeof none) == 0 && !gate_waiting_bytes() &&
 	       atomic_load(&sense_wanted) == atomic_load(&sense_done) &&
 	       !atomic_load(&stop) && !engine_busy() &&
+	       !atomic_load(&looks_soon) &&
 	       clock_now_ns() - sensed_ns < LOOK_NS;
 }
 
@@ -420,6 +436,23 @@ beside_pass_ns(uint64_t ns)
 	if (ns < PASS_POLL_NS)
 		return PASS_POLL_NS;
 	return ns < WATCHDOG_NS ? ns : WATCHDOG_NS;
+}
+
+/*
+ * A signal is memory that the kernel charges, and above memory.high the
+ * reclaimer would sleep for having rung: while it works we look often instead.
+ * Who rings sets bell_rung, then reads looks_soon; here it is the other way
+ * round, so that one of both sees the other (sequentially consistent).
+ */
+static uint64_t
+soon_ns(uint64_t ns)
+{
+	if (!atomic_load(&looks_soon))
+		return ns;
+	if (engine_works())
+		return ns < SOON_NS ? ns : SOON_NS;
+	atomic_store(&looks_soon, false);
+	return atomic_load(&bell_rung) ? 0 : ns;
 }
 
 void *
@@ -457,6 +490,7 @@ monitor_thread(void *unused)
 			ns = beside_pass_ns(ns);
 		if (bell < 0 && ns > 10 * CLOCK_MS)
 			ns = 10 * CLOCK_MS;
+		ns = soon_ns(ns);
 		/* A wanted reading that came in meanwhile is not slept over */
 		if (atomic_load(&sense_wanted) != atomic_load(&sense_done))
 			ns = 0;
@@ -468,6 +502,7 @@ monitor_thread(void *unused)
 			news.stall_us = stall_us;
 	}
 	atomic_store(&bell_thread, 0);
+	atomic_store(&looks_soon, false);
 	errand_serve();
 	control_close();
 	sources_close(sources);
@@ -490,6 +525,7 @@ monitor_fork_child(void)
 {
 	atomic_store(&bell_thread, 0);
 	atomic_store(&bell_rung, false);
+	atomic_store(&looks_soon, false);
 	atomic_store(&view_sequence, 0);
 	atomic_store(&stop, false);
 	atomic_store(&sense_lock, 0);

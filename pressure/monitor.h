@@ -42,6 +42,10 @@ void monitor_sense(uint64_t timeout_ns);
 /* threads:never: senses, and purges what is free, in the calling thread. */
 void monitor_sense_inline(void);
 
+/* How much of this process is resident, now: bytes, or 0 where it cannot be
+ * read. The monitor opens nothing for that: above memory.high it would sleep. */
+uint64_t monitor_read_resident(void);
+
 void monitor_view(struct monitor_view *view);
 
 /* Headroom as it was last sensed; whether it has fallen by more than a quarter

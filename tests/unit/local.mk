@@ -58,7 +58,7 @@ unit_tests += %D%/gate
 %C%_gate_LDADD = $(base_ldadd) $(LIBURCU_BP_LIBS)
 # Errands alone: so it does for the monitor.
 unit_tests += %D%/errand
-%C%_errand_SOURCES = %D%/errand.c pressure/errand.c pressure/limits_parse.c
+%C%_errand_SOURCES = %D%/errand.c pressure/errand.c
 %C%_errand_CPPFLAGS = $(AM_CPPFLAGS) -DSPW_ASSERT_LEVEL=2
 %C%_errand_LDADD = $(base_ldadd)
 cache_help = %D%/shelf.c %D%/shelf.h %D%/stock.c %D%/stock.h
@@ -69,6 +69,10 @@ unit_tests += %D%/cache %D%/cache_evict %D%/cache_fault
 %C%_cache_evict_LDADD = tests/torture/libtorture.la $(test_ldadd)
 %C%_cache_fault_SOURCES = %D%/cache_fault.c $(cache_help)
 %C%_cache_fault_LDADD = $(test_ldadd)
+# A pass above memory.high.
+unit_tests += %D%/throttled
+%C%_throttled_SOURCES = %D%/throttled.c $(cache_help)
+%C%_throttled_LDADD = %D%/libfixture.la $(test_ldadd)
 # Parts of it, alone.
 unit_tests += %D%/cut %D%/era %D%/stream
 %C%_cut_SOURCES = %D%/cut.c
