@@ -275,6 +275,17 @@ write_shrinkers(struct json *j)
 
 void (*_Atomic control_more)(struct json *json);
 
+/* What was counted at the last pass, and what nobody counts, are guesses: no
+ * more than is resident. */
+static uint64_t
+reclaimable_bytes(const struct limits_reading *reading)
+{
+	uint64_t bytes = engine_reclaimable_bytes();
+
+	return bytes < reading->resident_bytes ? bytes :
+						 reading->resident_bytes;
+}
+
 static void
 answer_state(struct client *c, enum control_verb verb)
 {
@@ -299,7 +310,7 @@ answer_state(struct client *c, enum control_verb verb)
 		json_limit(&j, "active_bytes",
 			   heap ? stats.active_bytes : UINT64_MAX);
 		json_number(&j, "reclaimable_bytes",
-			    engine_reclaimable_bytes());
+			    reclaimable_bytes(&view.reading));
 	}
 	json_number(&j, "resident_bytes", view.reading.resident_bytes);
 	describe_pressure(&j, &view.level, &view.reading);
