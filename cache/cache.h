@@ -269,6 +269,11 @@ uint64_t grow_held_bytes(const struct spw_cache *c);
 bool grow_is_littered(const struct spw_cache *c, unsigned part);
 /* Whether it may hold so much more. */
 bool grow_is_allowed(struct spw_cache *c, size_t bytes, bool look);
+/* Whether so many bytes more are near the limit at which the kernel kills, as
+ * last sensed; never by limit:, nor above memory.high. */
+bool grow_is_deadly(uint64_t bytes);
+/* Whether who reclaims may take so many. Waits for the monitor, 2 ms at most. */
+bool grow_has_room(uint64_t bytes);
 
 /* ---- evict.c ---- */
 

@@ -221,6 +221,25 @@ is_hopeless(const struct spw_cache *c, uint32_t index)
 	return hopeless;
 }
 
+static uint64_t
+spares_bytes(const struct spw_cache *c)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
+		if (atomic_load(&c->spares[i]))
+			bytes += SEGMENT_BYTES;
+	return bytes;
+}
+
+/* Copies go into a spare, or into fresh memory: who evicts must not be who is
+ * charged for the last of it. */
+static bool
+may_copy(const struct spw_cache *c)
+{
+	return spares_bytes(c) || grow_has_room(SEGMENT_BYTES);
+}
+
 /* Fills the batch up to so many bytes; false: the plan has no more. */
 static bool
 fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
@@ -231,24 +250,13 @@ fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
 
 		if (!index)
 			return false;
-		if (ask->drop || is_hopeless(c, index) ||
+		if (ask->drop || is_hopeless(c, index) || !may_copy(c) ||
 		    merge_segment(c, index))
 			add_to_batch(c, index);
 		if (!ask->drop && is_over(ask))
 			break;
 	}
 	return true;
-}
-
-static uint64_t
-spares_bytes(const struct spw_cache *c)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
-		if (atomic_load(&c->spares[i]))
-			bytes += SEGMENT_BYTES;
-	return bytes;
 }
 
 static uint64_t

@@ -21,6 +21,7 @@
 #define LOOK_NS (2 * CLOCK_MS)
 #define FULL_NS (50 * CLOCK_MS)
 #define PLENTY_BYTES (32ll << 20)
+#define NEAR_BYTES (16ull << 20) /* what may be taken between two looks */
 #define LITTER_MIN_BYTES (16ull << 20)
 #define COOL_NS (2 * CLOCK_S)
 #define WAS_PLENTY_BYTES (256ull << 20)
@@ -90,6 +91,29 @@ grow_is_allowed(struct spw_cache *c, size_t bytes, bool look)
 		atomic_store_explicit(&c->full_until_ns, now + FULL_NS,
 				      memory_order_relaxed);
 	return held < SMALL_BYTES && !gate_is_hopeless();
+}
+
+bool
+grow_is_deadly(uint64_t bytes)
+{
+	struct monitor_view view;
+	const struct limits_reading *r = &view.reading;
+
+	monitor_view(&view);
+	return r->kind != LIMITS_NONE && r->kind != LIMITS_OWN &&
+	       r->kind != LIMITS_V2_HIGH &&
+	       r->headroom_bytes < view.level.hard_bytes / 2 + bytes;
+}
+
+/* A view is some milliseconds old: where it says that a limit may be near,
+ * another one. */
+bool
+grow_has_room(uint64_t bytes)
+{
+	if (!grow_is_deadly(2 * bytes + NEAR_BYTES))
+		return true;
+	monitor_sense(LOOK_NS);
+	return !grow_is_deadly(bytes);
 }
 
 bool

@@ -69,9 +69,7 @@ is_urgent(const struct spw_shrink *request, const struct monitor_view *view)
 	if (!request->hard)
 		return false;
 	return gate_waiting_bytes() || limits_is_throttled(&view->reading) ||
-	       (view->reading.kind != LIMITS_OWN &&
-		view->reading.kind != LIMITS_V2_HIGH &&
-		view->reading.headroom_bytes < view->level.hard_bytes / 2);
+	       grow_is_deadly(0);
 }
 
 /* Until the level is calm again: passes come in steps, but what is worth
