@@ -247,6 +247,8 @@ void space_seal_all(struct spw_cache *c);
 /* A spare out of the reserve, or 0; and into it, false: it is full. */
 uint32_t space_spare_take(struct spw_cache *c);
 bool space_spare_give(struct spw_cache *c, uint32_t segment);
+/* How many there are, and should be. */
+unsigned space_spares(const struct spw_cache *c);
 uint32_t space_spares_wanted(const struct spw_cache *c);
 /* A segment, whose memory was returned, leaves the cache. */
 void space_give(struct spw_cache *c, uint32_t segment);

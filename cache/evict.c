@@ -224,12 +224,7 @@ is_hopeless(const struct spw_cache *c, uint32_t index)
 static uint64_t
 spares_bytes(const struct spw_cache *c)
 {
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
-		if (atomic_load(&c->spares[i]))
-			bytes += SEGMENT_BYTES;
-	return bytes;
+	return (uint64_t)space_spares(c) * SEGMENT_BYTES;
 }
 
 /* Copies go into a spare, or into fresh memory: who evicts must not be who is
@@ -237,7 +232,7 @@ spares_bytes(const struct spw_cache *c)
 static bool
 may_copy(const struct spw_cache *c)
 {
-	return spares_bytes(c) || grow_has_room(SEGMENT_BYTES);
+	return space_spares(c) || grow_has_room(SEGMENT_BYTES);
 }
 
 /* Fills the batch up to so many bytes; false: the plan has no more. */
@@ -493,10 +488,8 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 static unsigned
 spares_missing(const struct spw_cache *c)
 {
-	unsigned there = 0, wanted = space_spares_wanted(c);
+	unsigned there = space_spares(c), wanted = space_spares_wanted(c);
 
-	for (unsigned i = 0; i < CACHE_SPARES_MAX; i++)
-		there += atomic_load(&c->spares[i]) != 0;
 	return wanted > there ? wanted - there : 0;
 }
 

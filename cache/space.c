@@ -223,8 +223,8 @@ space_spare_give(struct spw_cache *c, uint32_t segment)
 	return false;
 }
 
-static unsigned
-spares_count(const struct spw_cache *c)
+unsigned
+space_spares(const struct spw_cache *c)
 {
 	unsigned count = 0;
 
@@ -303,7 +303,7 @@ space_obtain(struct spw_cache *c)
 	grow = allowed && !grow_is_littered(c, LITTER_WAIT_PART);
 	segment = space_spare_take(c);
 	if ((!grow || grow_is_littered(c, LITTER_PART)) &&
-	    spares_count(c) < space_spares_wanted(c))
+	    space_spares(c) < space_spares_wanted(c))
 		offer_refill(c, !allowed);
 	if (!segment && grow)
 		segment = take_fresh(c, 1, true);
