@@ -271,9 +271,10 @@ uint64_t grow_held_bytes(const struct spw_cache *c);
 bool grow_is_littered(const struct spw_cache *c, unsigned part);
 /* Whether it may hold so much more. */
 bool grow_is_allowed(struct spw_cache *c, size_t bytes, bool look);
-/* Whether so many bytes more are near the limit at which the kernel kills, as
- * last sensed; never by limit:, nor above memory.high. */
-bool grow_is_deadly(uint64_t bytes);
+/* Whether with so many bytes more a limit is near at which the kernel kills or
+ * says no, as last sensed (never by limit:); or who is charged sleeps, above
+ * memory.high. */
+bool grow_is_tight(uint64_t bytes);
 /* Whether who reclaims may take so many. Waits for the monitor, 2 ms at most. */
 bool grow_has_room(uint64_t bytes);
 
@@ -311,6 +312,8 @@ void evict_fork_child(void);
 /* Whether what lies there is what index or handle have. Inside a section. */
 bool merge_is_live(const struct spw_cache *c, uint32_t segment,
 		   const struct entry *e);
+/* Whether there is room for what it may copy. */
+bool merge_has_room(const struct spw_cache *c, uint32_t segment);
 /* Copies what plan_keeps(). False: no room; the segment stays as it is.
  * Under evict's lock, outside of any section. */
 bool merge_segment(struct spw_cache *c, uint32_t segment);

@@ -227,12 +227,16 @@ spares_bytes(const struct spw_cache *c)
 	return (uint64_t)space_spares(c) * SEGMENT_BYTES;
 }
 
-/* Copies go into a spare, or into fresh memory: who evicts must not be who is
- * charged for the last of it. */
+/* Whether it may go, what is to be kept of it being elsewhere. Where it cannot be
+ * copied that is lost, unless nothing that lives, or is young, may be. */
 static bool
-may_copy(const struct spw_cache *c)
+is_emptied(struct spw_cache *c, const struct evict_ask *ask, uint32_t index)
 {
-	return space_spares(c) || grow_has_room(SEGMENT_BYTES);
+	if (ask->drop || is_hopeless(c, index))
+		return true;
+	if (merge_has_room(c, index))
+		return merge_segment(c, index);
+	return !ask->dead_only && !ask->older_than_ns;
 }
 
 /* Fills the batch up to so many bytes; false: the plan has no more. */
@@ -245,8 +249,7 @@ fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
 
 		if (!index)
 			return false;
-		if (ask->drop || is_hopeless(c, index) || !may_copy(c) ||
-		    merge_segment(c, index))
+		if (is_emptied(c, ask, index))
 			add_to_batch(c, index);
 		if (!ask->drop && is_over(ask))
 			break;

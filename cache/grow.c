@@ -94,12 +94,14 @@ grow_is_allowed(struct spw_cache *c, size_t bytes, bool look)
 }
 
 bool
-grow_is_deadly(uint64_t bytes)
+grow_is_tight(uint64_t bytes)
 {
 	struct monitor_view view;
 	const struct limits_reading *r = &view.reading;
 
 	monitor_view(&view);
+	if (limits_is_throttled(r))
+		return true;
 	return r->kind != LIMITS_NONE && r->kind != LIMITS_OWN &&
 	       r->kind != LIMITS_V2_HIGH &&
 	       r->headroom_bytes < view.level.hard_bytes / 2 + bytes;
@@ -110,10 +112,10 @@ grow_is_deadly(uint64_t bytes)
 bool
 grow_has_room(uint64_t bytes)
 {
-	if (!grow_is_deadly(2 * bytes + NEAR_BYTES))
+	if (!grow_is_tight(2 * bytes + NEAR_BYTES))
 		return true;
 	monitor_sense(LOOK_NS);
-	return !grow_is_deadly(bytes);
+	return !grow_is_tight(bytes);
 }
 
 bool

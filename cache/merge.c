@@ -190,6 +190,15 @@ gather(struct spw_cache *c, const char **at, const char *end,
 	return n;
 }
 
+/* Copies go into a spare, or into fresh memory: who evicts must not be who is
+ * charged for the last of it. A large value is not copied. */
+bool
+merge_has_room(const struct spw_cache *c, uint32_t index)
+{
+	return segment_at(index)->run > 1 || space_spares(c) ||
+	       grow_has_room(SEGMENT_BYTES);
+}
+
 /* Copies what is worth it. False: no room; the segment stays as it is. */
 bool
 merge_segment(struct spw_cache *c, uint32_t index)

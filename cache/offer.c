@@ -64,12 +64,11 @@ count_cold(const struct spw_shrink *request, void *context)
 /* A limit at which the kernel kills is near, or somebody waits: no time to
  * look which entries are worth keeping; or who copies would be throttled. */
 static bool
-is_urgent(const struct spw_shrink *request, const struct monitor_view *view)
+is_urgent(const struct spw_shrink *request)
 {
 	if (!request->hard)
 		return false;
-	return gate_waiting_bytes() || limits_is_throttled(&view->reading) ||
-	       grow_is_deadly(0);
+	return gate_waiting_bytes() || grow_is_tight(0);
 }
 
 /* Until the level is calm again: passes come in steps, but what is worth
@@ -102,7 +101,7 @@ shrink(struct spw_cache *c, const struct spw_shrink *request, bool cold_only)
 		return 0; /* it would wait for itself */
 	monitor_view(&view);
 	ask.deficit_bytes = yet_to_go(&view);
-	ask.drop = !request->older_than_ns && is_urgent(request, &view);
+	ask.drop = !request->older_than_ns && is_urgent(request);
 	if (ask.drop && limits_is_throttled(&view.reading) &&
 	    ask.target_bytes < limits_over_bytes(&view.reading))
 		ask.target_bytes = limits_over_bytes(&view.reading);

@@ -458,7 +458,7 @@ space_alloc_merged(struct spw_cache *c, size_t bytes, bool aligned,
 	if (bump(c, shard, bytes, space))
 		return true;
 	segment = space_spare_take(c);
-	if (!segment && !grow_is_deadly(SEGMENT_BYTES))
+	if (!segment && !grow_is_tight(SEGMENT_BYTES))
 		segment = take_fresh(c, 1, true);
 	if (!segment)
 		return false;

@@ -282,8 +282,9 @@ reclaimable_bytes(const struct limits_reading *reading)
 {
 	uint64_t bytes = engine_reclaimable_bytes();
 
-	return bytes < reading->resident_bytes ? bytes :
-						 reading->resident_bytes;
+	return reading->resident_bytes && bytes > reading->resident_bytes ?
+		       reading->resident_bytes :
+		       bytes;
 }
 
 static void

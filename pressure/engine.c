@@ -49,6 +49,7 @@
 static _Atomic uint32_t work;
 static _Atomic uint32_t generation;
 static _Atomic bool busy;
+static _Atomic bool awake; /* the reclaimer, also for jobs and a last look */
 static _Atomic uint32_t standby; /* the last generation that has a thread */
 static __thread uint32_t generation_here;
 static _Atomic int want_level;
@@ -169,7 +170,7 @@ engine_notify(void)
 bool
 engine_works(void)
 {
-	return engine_busy() || want_now();
+	return atomic_load(&awake) || engine_busy() || want_now();
 }
 
 /* First bytes after the level rose: how long it took. */
@@ -342,8 +343,11 @@ sleep_for_work(uint32_t mine)
 		if ((int32_t)(atomic_load(&generation) - mine) > 0)
 			return false;
 		if (atomic_load(&generation) == mine &&
-		    (jobs_pending() || has_work()))
+		    (jobs_pending() || has_work())) {
+			atomic_store(&awake, true);
 			return true;
+		}
+		atomic_store(&awake, false);
 		futex_wait(&work, seen, FUTEX_FOREVER);
 	}
 }
@@ -388,6 +392,7 @@ engine_fork_child(void)
 	requests_fork_child();
 	atomic_store(&generation, 0);
 	atomic_store(&busy, false);
+	atomic_store(&awake, false);
 	atomic_store(&standby, 0);
 	call_forget();
 	atomic_store(&want_bytes, 0);

@@ -271,9 +271,9 @@ sense(const struct sources_news *news)
 	fresh.reading = in.reading;
 	/* Subtracting page cache costs 3 us: only where it may matter. */
 	net_below_bytes = fresh.level.soft_bytes * 3;
-	publish_view(&fresh);
 	if (limits_is_throttled(&fresh.reading) && fresh.level.deficit_bytes)
 		atomic_store(&looks_soon, true);
+	publish_view(&fresh);
 	gate_publish(fresh.level.credit_bytes, fresh.level.slack_bytes);
 	engine_want(fresh.level.level, fresh.level.deficit_bytes);
 	atomic_store_explicit(&sense_done, wanted, memory_order_release);

@@ -7,7 +7,7 @@
  *
  * Caveats: its descriptor table is its own, so descriptors that it opened
  * mean nothing elsewhere. monitor_ring() is async-signal-safe and fit for
- * hooks. monitor_sense() is for the reclaimer alone.
+ * hooks. monitor_sense() waits, and is not.
  */
 #ifndef PRESSURE_MONITOR_H
 #define PRESSURE_MONITOR_H
@@ -25,7 +25,8 @@ struct monitor_view {
 
 void *monitor_thread(void *unused);
 
-/* Has the monitor look at once; costs a tgkill(2), or nothing if rung. */
+/* Has the monitor look at once; costs a tgkill(2), or nothing if rung, or where
+ * it looks in a millisecond by itself. */
 void monitor_ring(void);
 
 /* Whether there is a monitor that is not the caller; one that is only being

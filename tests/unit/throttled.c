@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -167,6 +168,7 @@ main(void)
 #ifdef RCU_SEEN
 	tap_skip_all("ThreadSanitizer's open(2) and memory are in the way");
 #endif
+	unsetenv("SPILLWAY_CONF");
 	if (spw_configure("machine:off,rlimit:off,psi:off,systemd:off,"
 			  "control:off") != 0)
 		tap_bail_out("settings are refused");
