@@ -49,7 +49,7 @@
 static _Atomic uint32_t work;
 static _Atomic uint32_t generation;
 static _Atomic bool busy;
-static _Atomic bool awake; /* the reclaimer, also for jobs and a last look */
+static _Atomic bool awake; /* busy, at jobs, or at a last look */
 static _Atomic uint32_t standby; /* the last generation that has a thread */
 static __thread uint32_t generation_here;
 static _Atomic int want_level;
@@ -170,7 +170,7 @@ engine_notify(void)
 bool
 engine_works(void)
 {
-	return atomic_load(&awake) || engine_busy() || want_now();
+	return atomic_load(&awake) || want_now();
 }
 
 /* First bytes after the level rose: how long it took. */
@@ -342,12 +342,13 @@ sleep_for_work(uint32_t mine)
 
 		if ((int32_t)(atomic_load(&generation) - mine) > 0)
 			return false;
-		if (atomic_load(&generation) == mine &&
-		    (jobs_pending() || has_work())) {
-			atomic_store(&awake, true);
-			return true;
+		if (atomic_load(&generation) == mine) { /* not the standby */
+			bool some = jobs_pending() || has_work();
+
+			atomic_store(&awake, some);
+			if (some)
+				return true;
 		}
-		atomic_store(&awake, false);
 		futex_wait(&work, seen, FUTEX_FOREVER);
 	}
 }

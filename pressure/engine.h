@@ -36,7 +36,7 @@ void engine_retry(void);
 
 /* True while a pass or a request is under way. */
 bool engine_busy(void);
-/* The same, or one is due, or the reclaimer is at something else. */
+/* The reclaimer does not sleep, or is not to. */
 bool engine_works(void);
 
 /* On a thread of spillway's, or in a callback of a shrinker. */
