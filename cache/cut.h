@@ -4,8 +4,8 @@
  *
  * Called by plan.c. Pure functions.
  */
-#ifndef SPILLWAY_CACHE_CUT_H
-#define SPILLWAY_CACHE_CUT_H
+#ifndef CACHE_CUT_H
+#define CACHE_CUT_H
 
 #include <stdbool.h>
 #include <stdint.h>

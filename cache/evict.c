@@ -468,7 +468,7 @@ evict_release(struct spw_cache *c, const struct evict_ask *ask)
 			ask->target_bytes);
 	spares = spares_bytes(c);
 	if (!went)
-		went += release_first(c, ask);
+		went = release_first(c, ask);
 	if (went < ask->target_bytes) {
 		have_plan(c, ask);
 		rest.target_bytes -= went;

@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
