@@ -6,31 +6,24 @@
  *	evict_release, evict_refill
  *	  -> plan.c: the coldest segments
  *	  -> merge.c: what is worth it is copied, its slot moved
- *	  -> segment_close: the rest of its slots are stale, in one store
- *	  -> segment_grace: once for a batch
- *	  -> segment_return and space_give, or space_spare_give
+ *	  -> batch.c: it is closed, waits for a grace period, and goes
  *
  * Runs on the reclaimer (offer.c), one at a time: evict_lock; under
  * threads:never in the thread that wants memory. Allocates nothing, and waits
  * for a grace period with no lock that anybody else takes.
  *
- * Invariant: what is closed here is in `batch` until its grace period is over,
- * and `batch` is empty when the lock is left.
- *
- * Books: what is dead in a segment is counted when it is closed and a grace
- * period is over, so that each writer who saw it current has counted too:
- * entries of the cache -= entries of the segment - dead of them.
+ * Invariant: what is closed here is in the batch until its grace period is over,
+ * and the batch is empty when the lock is left.
  */
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/rcu.h"
+#include "cache/batch.h"
 #include "cache/cache.h"
 #include "pressure/core.h"
 #include "pressure/gate.h"
 
-/* Segments that wait for one grace period together. */
 #define BATCH_MERGED 32u
-#define BATCH_MAX 512u
 #define BATCH_REFILL 8u /* who waits for a spare waits for the batch */
 #define TRIM_NS (1 * CLOCK_MS)
 #define TRIM_SLICES 4u
@@ -38,168 +31,6 @@
 #define REHEARSED_PAGE_BYTES 4096u
 
 static struct base_lock evict_lock = BASE_LOCK(BASE_RANK_CACHE_EVICT);
-
-struct batch {
-	uint32_t segments[BATCH_MAX];
-	unsigned count;
-	uint64_t bytes; /* that they are charged with */
-};
-
-/* Guarded by evict_lock: too large for a small stack. */
-static struct batch batch;
-
-/* ---- batches ---- */
-
-static void
-settle_books(struct spw_cache *c, uint32_t index)
-{
-	const struct segment *s = segment_at(index);
-	uint32_t gone = s->entries - atomic_load(&s->dead_entries);
-
-	atomic_fetch_sub(&c->dead_bytes, atomic_load(&s->dead_bytes));
-	atomic_fetch_sub(&c->index.entries, gone);
-	core_count(&c->evicted_entries, gone);
-}
-
-/* Whose grace period is over: neighbours go in one madvise(2). */
-static uint64_t
-return_batch(struct spw_cache *c)
-{
-	uint64_t bytes = 0;
-	uint32_t from = 0, count = 0;
-
-	for (unsigned i = 0; i < batch.count; i++) {
-		uint32_t index = batch.segments[i];
-
-		if (index != from + count) {
-			if (count)
-				segment_return(from, count);
-			from = index;
-			count = 0;
-		}
-		count += segment_at(index)->run;
-		bytes += segment_at(index)->charged_bytes;
-	}
-	if (count)
-		segment_return(from, count);
-	for (unsigned i = 0; i < batch.count; i++)
-		space_give(c, batch.segments[i]);
-	core_count(&c->released_bytes, bytes);
-	return bytes;
-}
-
-/* By index: insertion into what a plan has mixed. Shell's sort, in place. */
-static void
-sort_batch(void)
-{
-	for (unsigned gap = batch.count / 2; gap; gap /= 2)
-		for (unsigned i = gap; i < batch.count; i++) {
-			uint32_t moving = batch.segments[i];
-			unsigned j = i;
-
-			for (; j >= gap && batch.segments[j - gap] > moving;
-			     j -= gap)
-				batch.segments[j] = batch.segments[j - gap];
-			batch.segments[j] = moving;
-		}
-}
-
-/* After its grace period: what is pinned leaves the batch. */
-static void
-drop_pinned(struct spw_cache *c)
-{
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < batch.count; i++) {
-		uint32_t index = batch.segments[i];
-		struct segment *s = segment_at(index);
-		uint32_t run = s->run, charged = s->charged_bytes;
-
-		settle_books(c, index);
-		atomic_fetch_sub(&c->closing, 1);
-		if (segment_orphan(index)) {
-			batch.segments[kept++] = index;
-			continue;
-		}
-		atomic_fetch_sub(&c->segments, run);
-		atomic_fetch_sub(&c->resident_bytes, charged);
-	}
-	batch.count = kept;
-}
-
-/* To the reserve, as many as it wants; runs are of no use there. */
-static uint64_t
-keep_spares(struct spw_cache *c, unsigned spares)
-{
-	uint64_t kept = 0;
-	unsigned rest = 0;
-
-	for (unsigned i = 0; i < batch.count; i++) {
-		uint32_t index = batch.segments[i];
-		const struct segment *s = segment_at(index);
-
-		if (spares && s->run == 1 &&
-		    s->charged_bytes == SEGMENT_BYTES &&
-		    space_spare_give(c, index)) {
-			core_count(&c->recycled_bytes, SEGMENT_BYTES);
-			kept += SEGMENT_BYTES;
-			spares--;
-		} else {
-			batch.segments[rest++] = index;
-		}
-	}
-	batch.count = rest;
-	return kept;
-}
-
-/* Waits, and gives to the kernel, or to the reserve what it wants: the bytes of
- * both. */
-static uint64_t
-end_batch(struct spw_cache *c, unsigned spares)
-{
-	uint64_t went;
-
-	if (!batch.count)
-		return 0;
-	segment_grace();
-	drop_pinned(c);
-	went = keep_spares(c, spares);
-	sort_batch();
-	went += return_batch(c);
-	batch.count = 0;
-	batch.bytes = 0;
-	return went;
-}
-
-static void
-add_to_batch(struct spw_cache *c, uint32_t index)
-{
-	atomic_fetch_add(&c->closing, 1);
-	if (!segment_close(index)) {
-		atomic_fetch_sub(&c->closing, 1);
-		return;
-	}
-	batch.segments[batch.count++] = index;
-	batch.bytes += segment_at(index)->charged_bytes;
-}
-
-static void
-adopt_closed(struct spw_cache *c)
-{
-	uint32_t high = segment_high();
-
-	if (!atomic_load(&c->closing))
-		return;
-	for (uint32_t i = 1; i < high && batch.count < BATCH_MAX; i++) {
-		const struct segment *s = segment_at(i);
-
-		if (atomic_load(&s->state) != SEGMENT_CLOSED ||
-		    s->owner != c->index.owner)
-			continue;
-		batch.segments[batch.count++] = i;
-		batch.bytes += s->charged_bytes;
-	}
-}
 
 /* ---- what is asked for ---- */
 
@@ -244,13 +75,13 @@ static bool
 fill_batch(struct spw_cache *c, const struct evict_ask *ask, uint64_t bytes,
 	   unsigned most)
 {
-	while (batch.count < most && batch.bytes < bytes) {
+	while (batch_count() < most && batch_bytes() < bytes) {
 		uint32_t index = plan_next(c, ask);
 
 		if (!index)
 			return false;
 		if (is_emptied(c, ask, index))
-			add_to_batch(c, index);
+			batch_add(c, index);
 		if (!ask->drop && is_over(ask))
 			break;
 	}
@@ -373,7 +204,7 @@ release_segments(struct spw_cache *c, const struct evict_ask *ask)
 	while (went < goal(c, target) && !is_over(ask)) {
 		bool more = fill_batch(c, ask, goal(c, target) - went,
 				       ask->drop ? BATCH_MAX : most);
-		uint64_t got = end_batch(c, spares_for_merging(ask, most));
+		uint64_t got = batch_end(c, spares_for_merging(ask, most));
 
 		went += got;
 		of_plan += got;
@@ -400,13 +231,13 @@ static void
 lock(void)
 {
 	base_lock(&evict_lock);
-	base_assert(batch.count == 0);
+	base_assert(batch_count() == 0);
 }
 
 static void
 unlock(void)
 {
-	base_assert(batch.count == 0);
+	base_assert(batch_count() == 0);
 	base_unlock(&evict_lock);
 }
 
@@ -418,10 +249,10 @@ end_closed(struct spw_cache *c)
 	uint64_t went = 0;
 
 	while (atomic_load(&c->closing)) {
-		adopt_closed(c);
-		if (!batch.count)
+		batch_adopt_closed(c);
+		if (!batch_count())
 			break; /* on their way */
-		went += end_batch(c, 0);
+		went += batch_end(c, 0);
 	}
 	return went;
 }
@@ -442,7 +273,7 @@ release_first(struct spw_cache *c, const struct evict_ask *ask)
 		return 0;
 	c->merge_taken_bytes = 0;
 	fill_batch(c, ask, SEGMENT_BYTES, 1);
-	return net(c, end_batch(c, 0));
+	return net(c, batch_end(c, 0));
 }
 
 static void
@@ -513,17 +344,17 @@ evict_refill(struct spw_cache *c, bool dead_only)
 		most = BATCH_REFILL;
 	if (missing)
 		more = fill_batch(c, &ask, missing * SEGMENT_BYTES, most);
-	if (!more && !batch.count) {
+	if (!more && !batch_count()) {
 		segment_grace();
 		plan_make(c, &ask);
 		more = fill_batch(c, &ask, missing * SEGMENT_BYTES, most);
 	}
-	if (missing && !batch.count && !more) {
+	if (missing && !batch_count() && !more) {
 		atomic_store(&c->starved, true);
 		atomic_fetch_add(&c->news, 1);
 		futex_wake(&c->news, FUTEX_ALL);
 	}
-	end_batch(c, missing);
+	batch_end(c, missing);
 	trim_index(c, 0); /* what a shrink has left of it */
 	unlock();
 	return !spares_missing(c) || !more;
@@ -544,7 +375,7 @@ evict_rehearse(struct spw_cache *c)
 		stack[i] = 0;
 	begin(c);
 	have_plan(c, &ask);
-	batch.segments[BATCH_MAX - 1] = 0;
+	batch_rehearse();
 	plan_rehearse();
 	unlock();
 }
@@ -612,6 +443,5 @@ evict_fork_child(void)
 {
 	pthread_mutex_init(&evict_lock.mutex, NULL);
 	plan_forget(NULL);
-	batch.count = 0;
-	batch.bytes = 0;
+	batch_forget();
 }

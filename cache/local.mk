@@ -1,5 +1,6 @@
 # cache: reclaimable key-value data: segments, index, eviction.
 cache_sources = \
+	%D%/batch.c %D%/batch.h \
 	%D%/cache.c %D%/cache.h \
 	%D%/entry.c %D%/entry.h %D%/entry_make.h \
 	%D%/cut.c %D%/cut.h \
