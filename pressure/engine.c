@@ -49,7 +49,7 @@
 static _Atomic uint32_t work;
 static _Atomic uint32_t generation;
 static _Atomic bool busy;
-static _Atomic bool awake; /* busy, at jobs, or at a last look */
+static _Atomic bool awake;       /* busy, at jobs, or at a last look */
 static _Atomic uint32_t standby; /* the last generation that has a thread */
 static __thread uint32_t generation_here;
 static _Atomic int want_level;
